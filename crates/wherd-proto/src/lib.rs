@@ -5,6 +5,17 @@
 
 #![forbid(unsafe_code)]
 
+pub mod model;
 pub mod position;
+pub mod timestamp;
 
+pub mod line;
+pub mod reply;
+pub mod request;
+
+pub mod frame;
+
+pub use model::{AtText, Origin, Report, ServerName, ServerNameError, Update};
 pub use position::{Position, PositionError};
+pub use request::{Question, Request, RequestError};
+pub use timestamp::{Skew, Timestamp, TimestampError};

@@ -1,0 +1,561 @@
+//! What servers say to each other on a link.
+//!
+//! A frame is a length (4 bytes, little-endian, of what follows), a kind (1 byte) and a payload.
+//! Kinds from 128 on may be skipped by who does not know them; any other unknown kind, and any
+//! payload that is not exactly right, is a [`FrameError`], and the link is closed. A frame is
+//! decoded whole before any of it takes effect.
+//!
+//! | kind | frame | payload |
+//! |---|---|---|
+//! | 1 | HELLO | postcard of [`Hello`] |
+//! | 2 | REFUSAL | UTF-8: why the link is not wanted |
+//! | 3 | UPDATES | number, then entries up to the end |
+//! | 4 | COMMIT | number, then postcard of a vector |
+//! | 5 | HAVE | postcard of a vector |
+//! | 6, 7 | PING, PONG | 8 bytes that come back |
+//!
+//! An entry of UPDATES: index of its origin in this frame; where that index is new, the origin's
+//! name (length, bytes) and incarnation; sequence; ordered_at_ns; length of the AT text; the text.
+//! All numbers in UPDATES are LEB128 varints.
+//!
+//! UPDATES are numbered from 1 on each link, and a COMMIT tells how many went before it: so
+//! losing, repeating or reordering a frame is noticed, and harmless.
+
+use crate::model::{AtText, Origin, ServerName, Update};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// The version of what this module tells. Both sides must have one in common.
+pub const PROTOCOL_VERSION: u16 = 1;
+/// Length and kind.
+pub const HEADER_BYTES: usize = 5;
+const FIRST_IGNORABLE_KIND: u8 = 128;
+
+/// Highest sequence for each origin, as it travels.
+pub type WireVector = BTreeMap<Origin, u64>;
+
+/// The first frame in each direction: who is there, and what it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`] of the sender.
+    pub version: u16,
+    /// The herd: servers of another one are refused.
+    pub herd: String,
+    /// The sender and its run.
+    pub origin: Origin,
+    /// Whom the sender believes to talk to.
+    pub to: ServerName,
+    /// What the sender reflects: the other side sends what is beyond.
+    pub reflected: WireVector,
+}
+
+/// One frame, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame<'a> {
+    /// Who is there.
+    Hello(Hello),
+    /// Why the link is not wanted.
+    Refusal(&'a str),
+    /// Newest entries, in the order in which they were sent.
+    Updates(Updates<'a>),
+    /// All that the sender reflected when it queued this has been sent on this link.
+    Commit {
+        /// How many UPDATES went before it on this link.
+        number: u64,
+        /// What the sender reflected.
+        reflected: WireVector,
+    },
+    /// What the sender reflects: need not be sent to it.
+    Have(WireVector),
+    /// Asks for a PONG with the same value.
+    Ping(u64),
+    /// Answers a PING.
+    Pong(u64),
+    /// A kind that this version does not know and may skip.
+    Unknown,
+}
+
+/// The entries of one UPDATES frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Updates<'a> {
+    /// Position of this frame among the link's UPDATES, from 1.
+    pub number: u64,
+    /// The origins that its entries name.
+    pub origins: Vec<Origin>,
+    /// Index into `origins`, and the update.
+    pub entries: Vec<(usize, Update<'a>)>,
+}
+
+/// Why bytes are no frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum FrameError {
+    /// Its length is over the limit, or none at all.
+    #[error("a frame of {length} bytes, where 1 to {limit} are allowed")]
+    Length {
+        /// What its header says.
+        length: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// A kind below 128 that nobody knows.
+    #[error("a frame of unknown kind {0}")]
+    UnknownKind(u8),
+    /// Its payload is not what its kind says.
+    #[error("a malformed {0} frame")]
+    Malformed(&'static str),
+}
+
+/// Takes one frame off the front of `bytes`: the frame and how many bytes it took, or `None`
+/// while it is not whole.
+///
+/// # Errors
+/// When these bytes begin no frame; nothing behind them can be trusted either.
+pub fn decode(bytes: &[u8], limit: usize) -> Result<Option<(Frame<'_>, usize)>, FrameError> {
+    let Some((header, rest)) = bytes.split_first_chunk::<4>() else {
+        return Ok(None);
+    };
+    let length = u32::from_le_bytes(*header) as usize;
+    if length == 0 || length > limit {
+        return Err(FrameError::Length { length, limit });
+    }
+    let Some(body) = rest.get(..length) else {
+        return Ok(None);
+    };
+    let (kind, payload) = (body[0], &body[1..]);
+    let frame = match kind {
+        1 => Frame::Hello(hello_from_postcard(payload)?),
+        2 => Frame::Refusal(
+            std::str::from_utf8(payload).map_err(|_| FrameError::Malformed("REFUSAL"))?,
+        ),
+        3 => Frame::Updates(decode_updates(payload).ok_or(FrameError::Malformed("UPDATES"))?),
+        4 => {
+            let mut payload = payload;
+            let number = take_varint(&mut payload).ok_or(FrameError::Malformed("COMMIT"))?;
+            Frame::Commit {
+                number,
+                reflected: from_postcard(payload, "COMMIT")?,
+            }
+        }
+        5 => Frame::Have(from_postcard(payload, "HAVE")?),
+        6 | 7 => {
+            let value = payload
+                .try_into()
+                .map_err(|_| FrameError::Malformed("PING"))?;
+            let value = u64::from_le_bytes(value);
+            if kind == 6 {
+                Frame::Ping(value)
+            } else {
+                Frame::Pong(value)
+            }
+        }
+        FIRST_IGNORABLE_KIND.. => Frame::Unknown,
+        _ => return Err(FrameError::UnknownKind(kind)),
+    };
+    Ok(Some((frame, 4 + length)))
+}
+
+/// Writes a HELLO behind what `out` has.
+pub fn write_hello(out: &mut Vec<u8>, hello: &Hello) {
+    let start = begin(out, 1);
+    to_postcard(out, hello);
+    end(out, start);
+}
+
+/// Writes a REFUSAL behind what `out` has.
+pub fn write_refusal(out: &mut Vec<u8>, why: &str) {
+    let start = begin(out, 2);
+    out.extend_from_slice(why.as_bytes());
+    end(out, start);
+}
+
+/// Writes a COMMIT behind what `out` has.
+pub fn write_commit(out: &mut Vec<u8>, number: u64, reflected: &WireVector) {
+    let start = begin(out, 4);
+    put_varint(out, number);
+    to_postcard(out, reflected);
+    end(out, start);
+}
+
+/// Writes a HAVE behind what `out` has.
+pub fn write_have(out: &mut Vec<u8>, reflected: &WireVector) {
+    let start = begin(out, 5);
+    to_postcard(out, reflected);
+    end(out, start);
+}
+
+/// Writes a PING behind what `out` has.
+pub fn write_ping(out: &mut Vec<u8>, value: u64) {
+    let start = begin(out, 6);
+    out.extend_from_slice(&value.to_le_bytes());
+    end(out, start);
+}
+
+/// Writes a PONG behind what `out` has.
+pub fn write_pong(out: &mut Vec<u8>, value: u64) {
+    let start = begin(out, 7);
+    out.extend_from_slice(&value.to_le_bytes());
+    end(out, start);
+}
+
+/// Writes one UPDATES frame, entry by entry, behind what `out` has.
+///
+/// `origins` is the writer's scratch: which of the caller's origin numbers stand in this frame.
+#[derive(Debug)]
+pub struct UpdatesWriter<'a> {
+    out: &'a mut Vec<u8>,
+    start: usize,
+    origins: Vec<u32>,
+}
+
+impl<'a> UpdatesWriter<'a> {
+    /// Begins the frame that is `number`th on its link.
+    pub fn begin(out: &'a mut Vec<u8>, number: u64) -> Self {
+        let start = begin(out, 3);
+        put_varint(out, number);
+        Self {
+            out,
+            start,
+            origins: Vec::new(),
+        }
+    }
+
+    /// How many bytes the buffer holds so far, this frame and what was before it.
+    #[must_use]
+    pub const fn buffer_bytes(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Adds an entry. `origin_number` is any number that stands for `origin` with this caller.
+    pub fn push(&mut self, origin_number: u32, origin: &Origin, update: &Update<'_>) {
+        // A frame has a handful of origins, and mostly repeats its last.
+        let known = self
+            .origins
+            .iter()
+            .rposition(|number| *number == origin_number);
+        put_varint(self.out, known.unwrap_or(self.origins.len()) as u64);
+        if known.is_none() {
+            self.origins.push(origin_number);
+            put_bytes(self.out, origin.server.as_str().as_bytes());
+            put_varint(self.out, origin.incarnation);
+        }
+        put_varint(self.out, update.sequence);
+        put_varint(self.out, update.ordered_at_ns.unsigned_abs());
+        put_bytes(self.out, update.at.as_bytes());
+    }
+
+    /// Ends the frame.
+    pub fn end(self) {
+        end(self.out, self.start);
+    }
+}
+
+fn decode_updates(mut payload: &[u8]) -> Option<Updates<'_>> {
+    let bytes = &mut payload;
+    let mut updates = Updates {
+        number: take_varint(bytes)?,
+        ..Updates::default()
+    };
+    while !bytes.is_empty() {
+        let origin = usize::try_from(take_varint(bytes)?).ok()?;
+        if origin == updates.origins.len() {
+            let name = std::str::from_utf8(take_bytes(bytes)?).ok()?;
+            let server = ServerName::new(name).ok()?;
+            updates.origins.push(Origin {
+                server,
+                incarnation: take_varint(bytes)?,
+            });
+        } else if origin > updates.origins.len() {
+            return None;
+        }
+        let sequence = take_varint(bytes).filter(|sequence| *sequence > 0)?;
+        let ordered_at_ns = i64::try_from(take_varint(bytes)?).ok()?;
+        let (at, position) = AtText::parse(take_bytes(bytes)?)?;
+        updates.entries.push((
+            origin,
+            Update {
+                sequence,
+                ordered_at_ns,
+                position,
+                at,
+            },
+        ));
+    }
+    Some(updates)
+}
+
+fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
+    let start = out.len();
+    out.extend_from_slice(&[0, 0, 0, 0, kind]);
+    start
+}
+
+fn end(out: &mut [u8], start: usize) {
+    let length = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+fn to_postcard(out: &mut Vec<u8>, value: &impl Serialize) {
+    // Writing to memory fails only for types that postcard cannot hold, and these it can.
+    *out = postcard::to_extend(value, std::mem::take(out)).expect("a frame that postcard can hold");
+}
+
+/// A later version may add fields at the end of its HELLO: who is told of one must still
+/// understand its version.
+fn hello_from_postcard(payload: &[u8]) -> Result<Hello, FrameError> {
+    let (hello, _later_fields) =
+        postcard::take_from_bytes(payload).map_err(|_| FrameError::Malformed("HELLO"))?;
+    Ok(hello)
+}
+
+fn from_postcard<'a, T: Deserialize<'a>>(
+    payload: &'a [u8],
+    kind: &'static str,
+) -> Result<T, FrameError> {
+    match postcard::take_from_bytes(payload) {
+        Ok((value, [])) => Ok(value),
+        _ => Err(FrameError::Malformed(kind)),
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn take_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let part = u64::from(byte & 0x7f);
+        if shift == 63 && part > 1 {
+            return None;
+        }
+        number |= part << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn take_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::try_from(take_varint(bytes)?).ok()?;
+    let (taken, rest) = bytes.split_at_checked(length)?;
+    *bytes = rest;
+    Some(taken)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMIT: usize = 1 << 20;
+
+    fn origin(name: &str, incarnation: u64) -> Origin {
+        Origin {
+            server: ServerName::new(name).expect("a name"),
+            incarnation,
+        }
+    }
+
+    fn vector() -> WireVector {
+        BTreeMap::from([
+            (origin("Hill", 7), 3),
+            (origin("Smith", u64::MAX), u64::MAX),
+        ])
+    }
+
+    /// Every kind of frame, one behind the other.
+    fn every_kind() -> Vec<u8> {
+        let mut out = Vec::new();
+        let hello = Hello {
+            version: PROTOCOL_VERSION,
+            herd: "wherd".into(),
+            origin: origin("Hill", 7),
+            to: ServerName::new("Smith").expect("a name"),
+            reflected: vector(),
+        };
+        write_hello(&mut out, &hello);
+        write_refusal(&mut out, "another herd");
+        let (at, position) = AtText::parse(b"+0.000000001 kiwi +1-2 5.0").expect("an AT text");
+        let update = Update {
+            sequence: 1,
+            ordered_at_ns: 5_000_000_000,
+            position,
+            at,
+        };
+        let mut updates = UpdatesWriter::begin(&mut out, 300);
+        updates.push(9, &origin("Hill", 7), &update);
+        updates.push(
+            4,
+            &origin("Smith", 1),
+            &Update {
+                sequence: u64::MAX,
+                ..update
+            },
+        );
+        updates.push(
+            9,
+            &origin("Hill", 7),
+            &Update {
+                ordered_at_ns: i64::MAX,
+                ..update
+            },
+        );
+        updates.end();
+        write_commit(&mut out, 300, &vector());
+        write_have(&mut out, &WireVector::new());
+        write_ping(&mut out, 42);
+        write_pong(&mut out, 43);
+        out
+    }
+
+    #[test]
+    fn every_frame_reads_back() {
+        let bytes = every_kind();
+        let (mut rest, mut frames) = (bytes.as_slice(), Vec::new());
+        while let Some((frame, taken)) = decode(rest, LIMIT).expect("a frame") {
+            frames.push(frame);
+            rest = &rest[taken..];
+        }
+        assert!(rest.is_empty());
+        assert!(matches!(&frames[0], Frame::Hello(hello) if hello.reflected == vector()));
+        assert_eq!(frames[1], Frame::Refusal("another herd"));
+        let Frame::Updates(updates) = &frames[2] else {
+            panic!("not UPDATES: {frames:?}")
+        };
+        assert_eq!(updates.number, 300);
+        assert_eq!(updates.origins, [origin("Hill", 7), origin("Smith", 1)]);
+        let entries: Vec<_> = updates
+            .entries
+            .iter()
+            .map(|(o, u)| (*o, u.sequence, u.at.client()))
+            .collect();
+        assert_eq!(
+            entries,
+            [
+                (0, 1, &b"kiwi"[..]),
+                (1, u64::MAX, b"kiwi"),
+                (0, 1, b"kiwi")
+            ]
+        );
+        assert_eq!(
+            frames[3],
+            Frame::Commit {
+                number: 300,
+                reflected: vector()
+            }
+        );
+        assert_eq!(
+            frames[4..],
+            [
+                Frame::Have(WireVector::new()),
+                Frame::Ping(42),
+                Frame::Pong(43)
+            ]
+        );
+    }
+
+    #[test]
+    fn a_frame_waits_until_it_is_whole() {
+        let bytes = every_kind();
+        let (_, first) = decode(&bytes, LIMIT).expect("a frame").expect("whole");
+        for cut in 0..first {
+            assert_eq!(decode(&bytes[..cut], LIMIT), Ok(None), "{cut} bytes");
+        }
+    }
+
+    #[test]
+    fn what_is_no_frame_is_refused() {
+        let check = |bytes: &[u8], expected| assert_eq!(decode(bytes, 100), Err(expected));
+        check(
+            &[0, 0, 0, 0, 1],
+            FrameError::Length {
+                length: 0,
+                limit: 100,
+            },
+        );
+        check(
+            &[101, 0, 0, 0],
+            FrameError::Length {
+                length: 101,
+                limit: 100,
+            },
+        );
+        check(
+            b"IAMAT kiwi",
+            FrameError::Length {
+                length: 0x414d_4149,
+                limit: 100,
+            },
+        );
+        check(&[1, 0, 0, 0, 99], FrameError::UnknownKind(99));
+        check(&[1, 0, 0, 0, 1], FrameError::Malformed("HELLO"));
+        check(&[2, 0, 0, 0, 6, 1], FrameError::Malformed("PING"));
+        check(&[2, 0, 0, 0, 2, 0xff], FrameError::Malformed("REFUSAL"));
+        check(&[3, 0, 0, 0, 3, 1, 1], FrameError::Malformed("UPDATES"));
+        check(&[3, 0, 0, 0, 5, 0, 0], FrameError::Malformed("HAVE"));
+        assert_eq!(
+            decode(&[2, 0, 0, 0, 200, 1], 100),
+            Ok(Some((Frame::Unknown, 6)))
+        );
+    }
+
+    #[test]
+    fn an_entry_is_as_strict_as_a_client_line() {
+        let check = |text: &[u8], sequence: u8| {
+            let name = [&[0, 4][..], b"Hill", &[7, sequence, 9, text.len() as u8]].concat();
+            let payload = [&[3, 1][..], &name, text].concat();
+            let bytes = [&(payload.len() as u32).to_le_bytes()[..], &payload].concat();
+            decode(&bytes, LIMIT).is_ok()
+        };
+        assert!(check(b"+0.000000001 kiwi +1-2 5.0", 1));
+        assert!(
+            !check(b"+0.000000001 kiwi +1-2 5.0", 0),
+            "sequences begin with 1"
+        );
+        for text in [
+            &b"+0.000000001 kiwi +1-2"[..],
+            b"+0.000000001 kiwi +1-2 5.0 6",
+            b"+0.000000001 kiwi  +1-2 5.0",
+            b"0.000000001 kiwi +1-2 5.0",
+            b"+0.000000001 ki\nwi +1-2 5.0",
+            b"+0.000000001 kiwi +91-2 5.0",
+            b"+0.000000001 kiwi +1-2 -5.0",
+            b"",
+        ] {
+            assert!(!check(text, 1), "{:?}", String::from_utf8_lossy(text));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(kind in 0..9_u8, payload in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let header = (payload.len() as u32 + 1).to_le_bytes();
+            let _ = decode(&[&header[..], &[kind], &payload].concat(), LIMIT);
+            let _ = decode(&payload, LIMIT);
+        }
+
+        #[test]
+        fn a_flipped_byte_panics_nothing(at in any::<prop::sample::Index>(), with in any::<u8>()) {
+            let mut bytes = every_kind();
+            let at = at.index(bytes.len());
+            bytes[at] = with;
+            let mut rest = bytes.as_slice();
+            while let Ok(Some((_, taken))) = decode(rest, LIMIT) {
+                rest = &rest[taken..];
+            }
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Bytes in, whole lines out. Bounds the length of a line; never reads a socket.
+
+/// How much more is asked for when a read filled the buffer, at the most.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
+const FIRST_BUFFER_BYTES: usize = 1024;
+
+/// SP, TAB, CR, LF, FF and VT: the protocol's white space, and nothing else.
+#[must_use]
+pub const fn is_white_space(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | 0x0B | 0x0C)
+}
+
+/// A line without its terminator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Line<'a> {
+    /// All of it.
+    Whole(&'a [u8]),
+    /// The first bytes, up to the limit, of a line that is longer. The rest will be skipped.
+    TooLong(&'a [u8]),
+}
+
+/// The reading side of one connection: what came and was not taken yet.
+///
+/// In turn: read into [`Lines::space`], say how much with [`Lines::filled`], take what
+/// [`Lines::take_whole`] yields; at the end of the stream, [`Lines::take_last`].
+#[derive(Debug)]
+pub struct Lines {
+    buffer: Vec<u8>,
+    /// What is in the buffer and not taken: `buffer[start..end]`.
+    start: usize,
+    end: usize,
+    /// How far from `start` no terminator was found: so that a line that trickles in is looked
+    /// at once and not once for each byte.
+    scanned: usize,
+    limit: usize,
+    /// The line that came in is too long and was told so: skip to its terminator.
+    is_skipping: bool,
+}
+
+impl Lines {
+    /// Lines of at most `limit` bytes, terminator not counted.
+    #[must_use]
+    pub const fn new(limit: usize) -> Self {
+        Self {
+            buffer: Vec::new(),
+            start: 0,
+            end: 0,
+            scanned: 0,
+            limit,
+            is_skipping: false,
+        }
+    }
+
+    /// Where the next bytes go, at least one.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        if self.end == self.buffer.len() {
+            let most = MAX_BUFFER_BYTES.max(self.limit + 2);
+            let bytes = (self.buffer.len() * 2).clamp(FIRST_BUFFER_BYTES, most);
+            // A line never fills `most`: it is told to be too long before.
+            self.buffer.resize(bytes.max(self.end + 1), 0);
+        }
+        &mut self.buffer[self.end..]
+    }
+
+    /// Says that the first `count` bytes of [`Lines::space`] hold what was read.
+    pub fn filled(&mut self, count: usize) {
+        assert!(
+            count <= self.buffer.len() - self.end,
+            "filled more than there was space"
+        );
+        self.end += count;
+    }
+
+    /// Whether a line began that has no end yet.
+    #[must_use]
+    pub const fn has_begun(&self) -> bool {
+        self.start < self.end || self.is_skipping
+    }
+
+    /// What came of a line that has no end yet.
+    #[must_use]
+    pub fn begun(&self) -> &[u8] {
+        if self.is_skipping {
+            &[]
+        } else {
+            &self.buffer[self.start..self.end]
+        }
+    }
+
+    /// Takes every line that is whole, or is known to be too long.
+    pub fn take_whole(&mut self) -> WholeLines<'_> {
+        WholeLines {
+            bytes: &self.buffer[..self.end],
+            start: &mut self.start,
+            scanned: &mut self.scanned,
+            is_skipping: &mut self.is_skipping,
+            limit: self.limit,
+        }
+    }
+
+    /// Takes what came after the last terminator; `None` where nothing did. To be called where no
+    /// more will come, or where what came is to be taken for a line.
+    pub fn take_last(&mut self) -> Option<&[u8]> {
+        let last = self.start..self.end;
+        (self.start, self.scanned) = (self.end, 0);
+        (!self.is_skipping && !last.is_empty()).then(|| &self.buffer[last])
+    }
+}
+
+/// See [`Lines::take_whole`]. The lines live as long as the buffer is not read into.
+#[derive(Debug)]
+pub struct WholeLines<'a> {
+    bytes: &'a [u8],
+    start: &'a mut usize,
+    scanned: &'a mut usize,
+    is_skipping: &'a mut bool,
+    limit: usize,
+}
+
+impl<'a> Iterator for WholeLines<'a> {
+    type Item = Line<'a>;
+
+    fn next(&mut self) -> Option<Line<'a>> {
+        loop {
+            let rest = &self.bytes[*self.start..];
+            let Some(found) = memchr::memchr(b'\n', &rest[*self.scanned..]) else {
+                return self.begun(rest);
+            };
+            let length = *self.scanned + found;
+            (*self.start, *self.scanned) = (*self.start + length + 1, 0);
+            if std::mem::take(self.is_skipping) {
+                continue;
+            }
+            let line = &rest[..length];
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            return Some(if line.len() > self.limit {
+                Line::TooLong(&line[..self.limit])
+            } else {
+                Line::Whole(line)
+            });
+        }
+    }
+}
+
+impl<'a> WholeLines<'a> {
+    /// There is no terminator in `rest`: nothing yet, unless it is too long already.
+    fn begun(&mut self, rest: &'a [u8]) -> Option<Line<'a>> {
+        // One more than the limit may still be the CR of a CRLF.
+        let is_too_long = rest.len() > self.limit + 1
+            || (rest.len() == self.limit + 1 && rest.last() != Some(&b'\r'));
+        if *self.is_skipping || is_too_long {
+            (*self.start, *self.scanned) = (self.bytes.len(), 0);
+        } else {
+            *self.scanned = rest.len();
+        }
+        if !*self.is_skipping && is_too_long {
+            *self.is_skipping = true;
+            return Some(Line::TooLong(&rest[..self.limit]));
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// What comes out when `chunks` come in and the stream ends; too long ones have a `!` before.
+    fn lines(limit: usize, chunks: &[&[u8]]) -> Vec<Vec<u8>> {
+        let (mut lines, mut found) = (Lines::new(limit), Vec::new());
+        for mut chunk in chunks.iter().copied() {
+            while !chunk.is_empty() {
+                let space = lines.space();
+                let count = space.len().min(chunk.len());
+                space[..count].copy_from_slice(&chunk[..count]);
+                lines.filled(count);
+                chunk = &chunk[count..];
+                for line in lines.take_whole() {
+                    found.push(match line {
+                        Line::Whole(line) => line.to_vec(),
+                        Line::TooLong(line) => [b"!", line].concat(),
+                    });
+                }
+            }
+        }
+        found.extend(lines.take_last().map(<[u8]>::to_vec));
+        found
+    }
+
+    fn check(input: &[u8], expected: &[&[u8]]) {
+        assert_eq!(lines(8, &[input]), expected, "in one piece");
+        let bytes: Vec<_> = input.chunks(1).collect();
+        assert_eq!(lines(8, &bytes), expected, "byte by byte");
+    }
+
+    #[test]
+    fn lf_and_crlf_end_a_line() {
+        check(b"a\nb\r\nc", &[b"a", b"b", b"c"]);
+        check(b"\n\r\n", &[b"", b""]);
+        check(b"a\rb\r\r\n", &[b"a\rb\r"]);
+        check(b"", &[]);
+        check(b"a\n", &[b"a"]);
+        check(b"\xff\x00\n", &[b"\xff\x00"]);
+    }
+
+    #[test]
+    fn a_line_over_the_limit_is_cut_and_the_next_one_lives() {
+        check(b"12345678\n12345678\r\n", &[b"12345678", b"12345678"]);
+        check(b"123456789\nb\n", &[b"!12345678", b"b"]);
+        check(b"123456789 and much more\r\nb\n", &[b"!12345678", b"b"]);
+        check(b"12345678\rx\nb", &[b"!12345678", b"b"]);
+        check(b"123456789 without an end", &[b"!12345678"]);
+    }
+
+    #[test]
+    fn memory_is_bounded_by_the_limit() {
+        let mut lines = Lines::new(8192);
+        for _ in 0..1000 {
+            let count = lines.space().len();
+            lines.filled(count);
+            lines.take_whole().for_each(drop);
+        }
+        assert!(lines.buffer.len() <= MAX_BUFFER_BYTES);
+    }
+
+    proptest! {
+        #[test]
+        fn the_lines_do_not_depend_on_the_cuts(
+            input in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'x'), any::<u8>()], 0..200),
+            cuts in proptest::collection::vec(1..40_usize, 0..50),
+        ) {
+            let (mut chunks, mut rest) = (Vec::new(), input.as_slice());
+            for cut in cuts {
+                let (chunk, after) = rest.split_at(cut.min(rest.len()));
+                chunks.push(chunk);
+                rest = after;
+            }
+            chunks.push(rest);
+            prop_assert_eq!(lines(10, &chunks), lines(10, &[&input]));
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The nouns that all share: server names, origins, reports, updates.
+
+use crate::{Position, Skew, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use thiserror::Error;
+
+/// The longest client ID, in bytes, whatever a configuration says: its length is kept in a byte.
+pub const MAX_CLIENT_ID_BYTES: usize = 255;
+
+/// The name of a server: one to 64 letters, digits, `_`, `-` or `.`, the first no `.` or `-`.
+///
+/// It stands in AT lines between spaces and names a log file, hence the narrow alphabet.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ServerName(Arc<str>);
+
+/// Why a text cannot name a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error(
+    "a server's name has 1 to 64 letters, digits, '_', '-' or '.', and begins with none of the last two"
+)]
+pub struct ServerNameError;
+
+impl ServerName {
+    /// Checks and keeps a name.
+    ///
+    /// # Errors
+    /// When it has a character that a name may not have, or too many or none.
+    pub fn new(name: &str) -> Result<Self, ServerNameError> {
+        let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte);
+        let is_valid = (1..=64).contains(&name.len())
+            && name.bytes().all(is_allowed)
+            && !name.starts_with(['.', '-']);
+        if is_valid {
+            Ok(Self(name.into()))
+        } else {
+            Err(ServerNameError)
+        }
+    }
+
+    /// The name's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for ServerName {
+    type Error = ServerNameError;
+    fn try_from(name: String) -> Result<Self, Self::Error> {
+        Self::new(&name)
+    }
+}
+
+impl From<ServerName> for String {
+    fn from(name: ServerName) -> Self {
+        name.as_str().into()
+    }
+}
+
+impl std::fmt::Display for ServerName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::fmt::Debug for ServerName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One run of one server. Ordered by name, then by run.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Origin {
+    /// Which server.
+    pub server: ServerName,
+    /// Which run of it: unique and fresh at every start, larger than those before.
+    pub incarnation: u64,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.server, self.incarnation)
+    }
+}
+
+/// What a client says of itself: one IAMAT line, read. The texts are the sender's own bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Report<'a> {
+    /// Who, byte for byte.
+    pub client: &'a [u8],
+    /// Where, as the client wrote it.
+    pub position_text: &'a [u8],
+    /// Where.
+    pub position: Position,
+    /// When, as the client wrote it.
+    pub time_text: &'a [u8],
+    /// When, by the client's own clock.
+    pub reported_at: Timestamp,
+}
+
+/// What is told of a report everywhere and kept for it: the operands of its AT line after the
+/// server's name, `skew client position time`, one space between them.
+///
+/// Made at the origin, then copied byte for byte: every server answers what the client was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AtText<'a> {
+    bytes: &'a [u8],
+    skew_bytes: u8,
+    client_bytes: u8,
+}
+
+impl<'a> AtText<'a> {
+    /// Writes the text of `report`, received at `received_at_ns` since 1970, behind what `out`
+    /// has.
+    pub fn write(out: &mut Vec<u8>, report: &Report<'_>, received_at_ns: i64) {
+        report.reported_at.skew_at(received_at_ns).write(out);
+        for operand in [report.client, report.position_text, report.time_text] {
+            out.push(b' ');
+            out.extend_from_slice(operand);
+        }
+    }
+
+    /// Reads a text that a neighbour sent, with the position it tells; `None` where this is not
+    /// such a text.
+    #[must_use]
+    pub fn parse(bytes: &'a [u8]) -> Option<(Self, Position)> {
+        let mut operands = bytes.split(|byte| *byte == b' ');
+        let (skew, client) = (operands.next()?, operands.next()?);
+        let (position, time) = (operands.next()?, operands.next()?);
+        let is_client_id = (1..=MAX_CLIENT_ID_BYTES).contains(&client.len())
+            && !client.iter().copied().any(crate::line::is_white_space);
+        let is_whole = operands.next().is_none() && Skew::is_skew(skew) && is_client_id;
+        if !is_whole || Timestamp::parse(time).is_err() {
+            return None;
+        }
+        let position = Position::parse(position).ok()?;
+        Some((
+            Self::from_parts(bytes, skew.len() as u8, client.len() as u8),
+            position,
+        ))
+    }
+
+    /// Names the parts of a text that was written or parsed before: the lengths of its skew and
+    /// of its client ID.
+    ///
+    /// # Panics
+    /// Where the lengths do not fit the text.
+    #[must_use]
+    pub fn from_parts(bytes: &'a [u8], skew_bytes: u8, client_bytes: u8) -> Self {
+        assert!(usize::from(skew_bytes) + usize::from(client_bytes) + 2 < bytes.len());
+        Self {
+            bytes,
+            skew_bytes,
+            client_bytes,
+        }
+    }
+
+    /// The whole text.
+    #[must_use]
+    pub const fn as_bytes(self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// How many bytes its skew has.
+    #[must_use]
+    pub const fn skew_bytes(self) -> u8 {
+        self.skew_bytes
+    }
+
+    /// How many bytes its client ID has.
+    #[must_use]
+    pub const fn client_bytes(self) -> u8 {
+        self.client_bytes
+    }
+
+    /// The client ID in it.
+    #[must_use]
+    pub fn client(self) -> &'a [u8] {
+        let start = usize::from(self.skew_bytes) + 1;
+        &self.bytes[start..start + usize::from(self.client_bytes)]
+    }
+}
+
+/// A report that its origin accepted and numbered: what travels between servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Update<'a> {
+    /// Position in the origin's updates, from 1.
+    pub sequence: u64,
+    /// The time that orders this client's reports, in nanoseconds since 1970: the client's own,
+    /// held back by the origin where it ran ahead.
+    pub ordered_at_ns: i64,
+    /// Where the client was.
+    pub position: Position,
+    /// What every server answers.
+    pub at: AtText<'a>,
+}

@@ -1,0 +1,286 @@
+//! One line to one [`Request`], or why not.
+
+use crate::model::{MAX_CLIENT_ID_BYTES, Report};
+use crate::position::split_digits;
+use crate::{Position, PositionError, Timestamp, TimestampError, line::is_white_space};
+use thiserror::Error;
+
+const MM_PER_KM: u32 = 1_000_000;
+const MAX_RADIUS_KM: u32 = 50;
+const MAX_BOUND: u32 = 20;
+
+/// A valid command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// `IAMAT client position time`.
+    IAmAt(Report<'a>),
+    /// `WHATSAT client radius bound`.
+    WhatsAt(Question<'a>),
+}
+
+/// What is near a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Question<'a> {
+    /// Whose neighbourhood, byte for byte.
+    pub client: &'a [u8],
+    /// How far, in millimetres, at most 50 km.
+    pub radius_mm: u32,
+    /// How many places at most, at most 20.
+    pub bound: usize,
+}
+
+/// Why a line is no valid command. A client hears `? ` and its line; this is for the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RequestError {
+    /// It has no field.
+    #[error("blank line")]
+    Blank,
+    /// Its first field is no command.
+    #[error("unknown command")]
+    UnknownCommand,
+    /// It does not have four fields.
+    #[error("a command has exactly four fields")]
+    FieldCount,
+    /// The client ID has more bytes than are allowed.
+    #[error("client ID too long")]
+    ClientIdTooLong,
+    /// The third field of IAMAT.
+    #[error(transparent)]
+    Position(#[from] PositionError),
+    /// The fourth field of IAMAT.
+    #[error(transparent)]
+    Time(#[from] TimestampError),
+    /// The third field of WHATSAT.
+    #[error("a radius is a number of kilometres from 0 to 50")]
+    Radius,
+    /// The fourth field of WHATSAT.
+    #[error("a bound is a whole number from 0 to 20")]
+    Bound,
+}
+
+impl<'a> Request<'a> {
+    /// Reads a line without its terminator.
+    ///
+    /// # Errors
+    /// What is wrong with the line.
+    pub fn parse(line: &'a [u8]) -> Result<Self, RequestError> {
+        let mut fields = Fields { rest: line };
+        let command = fields.next().ok_or(RequestError::Blank)?;
+        if command != b"IAMAT" && command != b"WHATSAT" {
+            return Err(RequestError::UnknownCommand);
+        }
+        let (Some(client), Some(third), Some(fourth), None) =
+            (fields.next(), fields.next(), fields.next(), fields.next())
+        else {
+            return Err(RequestError::FieldCount);
+        };
+        if client.len() > MAX_CLIENT_ID_BYTES {
+            return Err(RequestError::ClientIdTooLong);
+        }
+        Ok(if command == b"IAMAT" {
+            Self::IAmAt(Report {
+                client,
+                position_text: third,
+                position: Position::parse(third)?,
+                time_text: fourth,
+                reported_at: Timestamp::parse(fourth)?,
+            })
+        } else {
+            let radius_mm = parse_radius(third).ok_or(RequestError::Radius)?;
+            let bound = parse_bound(fourth).ok_or(RequestError::Bound)?;
+            Self::WhatsAt(Question {
+                client,
+                radius_mm,
+                bound,
+            })
+        })
+    }
+}
+
+/// The fields of a line: runs of bytes that are not white space.
+struct Fields<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let start = self.rest.iter().position(|byte| !is_white_space(*byte))?;
+        let field = &self.rest[start..];
+        let length = field
+            .iter()
+            .position(|byte| is_white_space(*byte))
+            .unwrap_or(field.len());
+        let (field, rest) = field.split_at(length);
+        self.rest = rest;
+        Some(field)
+    }
+}
+
+/// Kilometres, `digits[.digits]`, to millimetres. Digits finer than that do not count, but for
+/// the range.
+fn parse_radius(text: &[u8]) -> Option<u32> {
+    let (whole_digits, rest) = split_digits(text);
+    let fraction = match rest.split_first() {
+        None => rest,
+        Some((b'.', after_point)) => match split_digits(after_point) {
+            (digits, []) if !digits.is_empty() => digits,
+            _ => return None,
+        },
+        Some(_) => return None,
+    };
+    let whole = small_number(whole_digits)?;
+    let is_beyond =
+        whole > MAX_RADIUS_KM || (whole == MAX_RADIUS_KM && fraction.iter().any(|d| *d != b'0'));
+    let mm = (0..6).fold(0, |sum, i| {
+        sum * 10 + fraction.get(i).map_or(0, |digit| u32::from(digit - b'0'))
+    });
+    (!is_beyond).then_some(whole * MM_PER_KM + mm)
+}
+
+fn parse_bound(text: &[u8]) -> Option<usize> {
+    let (digits, rest) = split_digits(text);
+    let bound = small_number(digits)?;
+    (rest.is_empty() && bound <= MAX_BOUND).then_some(bound as usize)
+}
+
+/// The number that `digits` spell, saturating; `None` where there are none.
+fn small_number(digits: &[u8]) -> Option<u32> {
+    let add = |sum: u32, digit: &u8| {
+        sum.saturating_mul(10)
+            .saturating_add(u32::from(digit - b'0'))
+    };
+    (!digits.is_empty()).then(|| digits.iter().fold(0, add))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn check_refused(line: &[u8], expected: RequestError) {
+        assert_eq!(
+            Request::parse(line),
+            Err(expected),
+            "{:?}",
+            String::from_utf8_lossy(line)
+        );
+    }
+
+    #[test]
+    fn reads_a_report() {
+        let line = b"IAMAT kiwi.cs.ucla.edu +34.068930-118.445127 1621464827.959498503";
+        let Ok(Request::IAmAt(report)) = Request::parse(line) else {
+            panic!("not a report")
+        };
+        assert_eq!(report.client, b"kiwi.cs.ucla.edu");
+        assert_eq!(report.position_text, b"+34.068930-118.445127");
+        assert_eq!(report.position.latitude_e7(), 340_689_300);
+        assert_eq!(report.time_text, b"1621464827.959498503");
+        assert_eq!(
+            report.reported_at.saturating_ns(),
+            1_621_464_827_959_498_503
+        );
+    }
+
+    #[test]
+    fn white_space_is_six_bytes_and_no_others() {
+        let spaced = b" \t\x0b\x0cIAMAT\x0b\xff\xfe\t\t+1+2 \r 5\x0c ";
+        let Ok(Request::IAmAt(report)) = Request::parse(spaced) else {
+            panic!("not a report")
+        };
+        assert_eq!(
+            (report.client, report.time_text),
+            (&b"\xff\xfe"[..], &b"5"[..])
+        );
+        // U+00A0 and U+0085, NUL, FS: bytes of an ID like any other.
+        for id in ["\u{a0}", "\u{85}", "\0", "\x1c"] {
+            let line = format!("IAMAT {id} +1+2 5");
+            assert!(Request::parse(line.as_bytes()).is_ok(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn reads_a_question() {
+        for (text, radius_mm, bound) in [
+            ("10 5", 10_000_000, 5),
+            ("0 0", 0, 0),
+            ("50 20", 50_000_000, 20),
+            ("50.000000000 020", 50_000_000, 20),
+            ("0.25 1", 250_000, 1),
+            ("1.2345678 1", 1_234_567, 1),
+        ] {
+            let line = format!("WHATSAT kiwi {text}");
+            let expected = Question {
+                client: b"kiwi",
+                radius_mm,
+                bound,
+            };
+            assert_eq!(
+                Request::parse(line.as_bytes()),
+                Ok(Request::WhatsAt(expected)),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_everything_else() {
+        use RequestError as E;
+        check_refused(b"", E::Blank);
+        check_refused(b" \t\r ", E::Blank);
+        check_refused(b"WHOIS kiwi", E::UnknownCommand);
+        check_refused(b"iamat kiwi +1+2 5", E::UnknownCommand);
+        check_refused(b"IAMATkiwi +1+2 5 6", E::UnknownCommand);
+        check_refused(b"AT Hill +0.1 kiwi +1+2 5", E::UnknownCommand);
+        check_refused(b"IAMAT", E::FieldCount);
+        check_refused(b"IAMAT kiwi +1+2", E::FieldCount);
+        check_refused(b"IAMAT kiwi +1+2 5 6", E::FieldCount);
+        check_refused(b"IAMAT kiwi +1 +2 5", E::FieldCount);
+        check_refused(b"WHATSAT kiwi 10", E::FieldCount);
+        check_refused(b"WHATSAT kiwi 10 5 1", E::FieldCount);
+        check_refused(b"IAMAT kiwi 1+2 5", E::Position(PositionError::Malformed));
+        check_refused(
+            b"IAMAT kiwi +91+2 5",
+            E::Position(PositionError::OutOfRange),
+        );
+        check_refused(b"IAMAT kiwi +1+2 5e0", E::Time(TimestampError::Malformed));
+        for radius in [
+            "-1",
+            "+1",
+            "51",
+            "50.00000000001",
+            "1.",
+            ".5",
+            "nan",
+            "inf",
+            "1e1",
+            "ten",
+        ] {
+            check_refused(format!("WHATSAT kiwi {radius} 5").as_bytes(), E::Radius);
+        }
+        for bound in [
+            "-1",
+            "+1",
+            "21",
+            "5.0",
+            "99999999999999999999",
+            "nan",
+            "1e1",
+        ] {
+            check_refused(format!("WHATSAT kiwi 10 {bound}").as_bytes(), E::Bound);
+        }
+        let long = [b"IAMAT ".as_slice(), &[b'k'; 256], b" +1+2 5"].concat();
+        check_refused(&long, E::ClientIdTooLong);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_panic(line in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let _ = Request::parse(&line);
+            let _ = Request::parse(&[b"IAMAT ", line.as_slice()].concat());
+            let _ = Request::parse(&[b"WHATSAT k ", line.as_slice()].concat());
+        }
+    }
+}
