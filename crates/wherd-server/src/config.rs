@@ -1,0 +1,371 @@
+//! One file for all servers of a herd: what was typed, and what it means.
+//!
+//! With no file at all there is the built-in herd: five servers and six edges on loopback, so that
+//! nothing has to be set up. A file is TOML; its sections are `[herd]`, `[servers.NAME]`,
+//! `[limits]`, `[log]`, `[places]` and `[replication]`, and every one of them may be left out.
+//!
+//! Two steps lead from text to [`Config`]. `ConfigFile` is what was typed, with the place of each
+//! word; [`Config`] is what it means, checked and complete, without a trace of the text. Both steps
+//! collect mistakes and carry on, so that a file's author sees all of them at once, each with its
+//! line and a suggestion ([`ConfigError`]).
+//!
+//! Nothing here opens a socket or asks a name server: an address stays as it was written.
+
+mod address;
+mod check;
+mod file;
+mod find;
+mod mistake;
+mod numbers;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use address::{Address, AddressError};
+pub use mistake::{ConfigError, Mistake, Mistakes, UnknownServer};
+pub use numbers::{Limits, LogConfig, Replication};
+
+/// Everything that can be set about a herd, checked and complete.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Config {
+    /// What all servers of the herd have in common.
+    pub herd: HerdConfig,
+    /// The servers in the order of the file; never empty, no name twice.
+    pub servers: Vec<ServerConfig>,
+    /// What a client or a neighbour may use up.
+    pub limits: Limits,
+    /// Where the log goes and how much of it there may be.
+    pub log: LogConfig,
+    /// Where places come from.
+    pub places: PlacesConfig,
+    /// The clocks of the links between servers.
+    pub replication: Replication,
+    /// The classic profile of the protocol's page. A flag of the command line, never in a file:
+    /// a herd is not half classic by mistake.
+    #[serde(skip)]
+    pub classic: bool,
+    /// Where all this was read.
+    #[serde(skip)]
+    pub source: ConfigSource,
+}
+
+/// What all servers of a herd have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct HerdConfig {
+    /// Which herd this is: a server refuses neighbours that name another one.
+    ///
+    /// The same alphabet and length as a server's name. Default `wherd`.
+    pub name: String,
+    /// Whether listeners may leave loopback although nobody is authenticated. Default `false`.
+    ///
+    /// With `true`, whoever reaches a port may read and write every position.
+    pub trust_network: bool,
+    /// How an update spreads from server to server. Default `flood`.
+    pub policy: Policy,
+}
+
+impl Default for HerdConfig {
+    fn default() -> Self {
+        Self {
+            name: "wherd".to_owned(),
+            trust_network: false,
+            policy: Policy::Flood,
+        }
+    }
+}
+
+/// One server: what it listens on and whom it talks to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ServerConfig {
+    /// Its name: 1 to 64 letters, digits, `_`, `-` and `.`, the first a letter, a digit or `_`.
+    ///
+    /// It is a field of the `AT` line and the name of a log file, so it holds nothing that either
+    /// of them would have to escape.
+    pub name: String,
+    /// Where clients connect.
+    pub clients: Address,
+    /// Where neighbours connect.
+    pub links: Address,
+    /// Where `/livez`, `/readyz`, `/metrics` and the status are served.
+    pub http: Address,
+    /// Names of the servers at the other end of its edges, in the order of the file.
+    ///
+    /// Symmetric: an edge that either side's `talks_to` names is in both lists.
+    #[serde(rename = "talks_to")]
+    pub neighbours: Vec<String>,
+}
+
+impl ServerConfig {
+    /// Its three listeners with their keys in the file.
+    #[must_use]
+    pub fn listeners(&self) -> [(&'static str, &Address); 3] {
+        [
+            ("clients", &self.clients),
+            ("links", &self.links),
+            ("http", &self.http),
+        ]
+    }
+}
+
+/// Where places come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct PlacesConfig {
+    /// A places file made by `wherd places import`. Without one the embedded index answers.
+    ///
+    /// In a configuration file it is relative to that file's folder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<PathBuf>,
+    /// Whether a missing or damaged `file` is a warning, and the embedded index is used.
+    /// Default `false`: who names a file wants to hear that it is not there.
+    pub optional: bool,
+    /// Which places come first. Default `prominence`.
+    pub rank: Rank,
+}
+
+/// Declares an enum of words: each variant with the word that stands for it in the file.
+macro_rules! words {
+    ($(#[$about:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$about])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+        pub enum $name {
+            $($(#[$doc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// Every value, in the order in which an error lists them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            /// The word that stands for it in a configuration file.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.word())
+            }
+        }
+
+        impl file::Word for $name {
+            const WORDS: &'static [&'static str] = &[$($word),+];
+
+            fn from_word(word: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|value| value.word() == word)
+            }
+        }
+    };
+}
+
+words! {
+    /// How an update spreads from server to server.
+    Policy {
+        /// To every neighbour but the one it came from.
+        #[default]
+        Flood = "flood",
+    }
+}
+
+words! {
+    /// What a log line looks like.
+    LogFormat {
+        /// Readable as it stands.
+        #[default]
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+words! {
+    /// Which places of a circle come first.
+    Rank {
+        /// The best known first, as the providers do.
+        #[default]
+        Prominence = "prominence",
+        /// The nearest first.
+        Distance = "distance",
+    }
+}
+
+/// Where a configuration was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ConfigSource {
+    /// No file was found: the five servers that are built in.
+    #[default]
+    BuiltIn,
+    /// This file.
+    File(PathBuf),
+}
+
+impl fmt::Display for ConfigSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BuiltIn => f.write_str("the built-in herd"),
+            Self::File(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// The five servers and six edges of the protocol's page.
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            herd: HerdConfig::default(),
+            servers: default_servers(),
+            limits: Limits::default(),
+            log: LogConfig::default(),
+            places: PlacesConfig::default(),
+            replication: Replication::default(),
+            classic: false,
+            source: ConfigSource::BuiltIn,
+        }
+    }
+}
+
+impl Config {
+    /// Finds the configuration that applies, reads it and remembers where it was.
+    ///
+    /// The first of: `explicit` (`--config`), `$WHERD_CONFIG`, `./wherd.toml`,
+    /// `$XDG_CONFIG_HOME/wherd/wherd.toml` (or `~/.config/…`), `/etc/wherd/wherd.toml`, the
+    /// built-in herd. The first two name a file in so many words, so it has to be there; the
+    /// others may be absent.
+    ///
+    /// # Errors
+    /// The file cannot be read, or it has mistakes: all of them.
+    pub fn find(explicit: Option<&Path>) -> Result<Self, ConfigError> {
+        find::find(explicit, &find::Surroundings::of_this_process())
+    }
+
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// The file cannot be read, or it has mistakes: all of them.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            error,
+        })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads `text` as the file at `path`, which need not exist: it names the text in errors, and
+    /// its folder is where relative paths start.
+    ///
+    /// # Errors
+    /// All mistakes of the text.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let (file, mut mistakes) = file::ConfigFile::read(text);
+        let config = check::meaning(file, path, &mut mistakes);
+        if mistakes.is_empty() {
+            Ok(config)
+        } else {
+            Err(ConfigError::Mistakes(Box::new(Mistakes::new(
+                path, text, mistakes,
+            ))))
+        }
+    }
+
+    /// The server called `name`.
+    ///
+    /// # Errors
+    /// There is none: the error lists the names there are and suggests one that is near.
+    pub fn server(&self, name: &str) -> Result<&ServerConfig, UnknownServer> {
+        self.servers
+            .iter()
+            .find(|server| server.name == name)
+            .ok_or_else(|| UnknownServer::new(name, self.server_names()))
+    }
+
+    /// The names of all servers, in the order of the file.
+    pub fn server_names(&self) -> impl Iterator<Item = &str> {
+        self.servers.iter().map(|server| server.name.as_str())
+    }
+
+    /// How many edges the herd has, each counted once.
+    #[must_use]
+    pub fn edges_count(&self) -> usize {
+        let ends: usize = self.servers.iter().map(|s| s.neighbours.len()).sum();
+        ends / 2
+    }
+
+    /// The servers that no chain of edges leads to from the first one; empty in a sound herd.
+    ///
+    /// No mistake of the file, since two halves may be on purpose, but worth a warning: an update
+    /// heard in one half never reaches the other.
+    #[must_use]
+    pub fn unreached_servers(&self) -> Vec<&str> {
+        let mut reached: Vec<&ServerConfig> = self.servers.first().into_iter().collect();
+        let mut next = 0;
+        while let Some(server) = reached.get(next).copied() {
+            let found = self.servers.iter().filter(|other| {
+                server.neighbours.contains(&other.name)
+                    && !reached.iter().any(|known| known.name == other.name)
+            });
+            let found: Vec<_> = found.collect();
+            reached.extend(found);
+            next += 1;
+        }
+        self.server_names()
+            .filter(|name| !reached.iter().any(|server| server.name == *name))
+            .collect()
+    }
+
+    /// The same configuration with no path that depends on the current folder, fit to be written
+    /// to another one.
+    #[must_use]
+    pub fn with_absolute_paths(mut self) -> Self {
+        for path in [Some(&mut self.log.dir), self.places.file.as_mut()] {
+            // Fails only for an empty path or without a current folder; then the path stays.
+            if let Some(path) = path
+                && let Ok(absolute) = std::path::absolute(&*path)
+            {
+                *path = absolute;
+            }
+        }
+        self
+    }
+
+    /// The file that means this configuration, every setting spelled out.
+    ///
+    /// `classic` and `source` are not in it.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        write::to_toml(self)
+    }
+
+    /// The same, for a reader: each setting with what it is for, and those that are not about the
+    /// servers commented out where they are the default.
+    #[must_use]
+    pub fn to_commented_toml(&self) -> String {
+        write::to_commented_toml(self)
+    }
+}
+
+/// The names and edges of the protocol's page; ports count up from 4373, 5373 and 8373.
+fn default_servers() -> Vec<ServerConfig> {
+    let table: [(&str, &[&str]); 5] = [
+        ("Hill", &["Jaquez", "Smith"]),
+        ("Jaquez", &["Hill", "Singleton"]),
+        ("Smith", &["Hill", "Campbell", "Singleton"]),
+        ("Campbell", &["Smith", "Singleton"]),
+        ("Singleton", &["Jaquez", "Smith", "Campbell"]),
+    ];
+    (0..)
+        .zip(table)
+        .map(|(offset, (name, neighbours))| ServerConfig {
+            name: name.to_owned(),
+            clients: Address::loopback(4373 + offset),
+            links: Address::loopback(5373 + offset),
+            http: Address::loopback(8373 + offset),
+            neighbours: neighbours.iter().map(|&name| name.to_owned()).collect(),
+        })
+        .collect()
+}

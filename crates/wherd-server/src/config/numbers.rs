@@ -1,0 +1,191 @@
+//! The settings that are numbers: unit, default, bounds and reason of each in one place.
+//!
+//! The same lines make the struct, its documentation, the check of a file and the comments of
+//! `wherd config init`, so that none of them can disagree.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::LogFormat;
+use super::file::Section;
+
+/// What is known about a number before anyone types it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting {
+    /// Its key in the section.
+    pub(super) key: &'static str,
+    /// What it is when the file does not say.
+    pub(super) default: u64,
+    /// The least that is allowed.
+    pub(super) min: u64,
+    /// The most that is allowed.
+    pub(super) max: u64,
+    /// Its documentation, a line each, with the space that begins a doc comment.
+    pub(super) doc: &'static [&'static str],
+}
+
+macro_rules! numbers {
+    (
+        $(#[doc = $about:literal])*
+        $name:ident {
+            [$($(#[doc = $other_doc:literal])* $other:ident: $other_type:ty = $other_default:expr;)*]
+            $(
+                $(#[doc = $doc:literal])*
+                $field:ident: $type:ty = $default:literal, $min:literal..=$max:literal;
+            )*
+        }
+    ) => {
+        $(#[doc = $about])*
+        #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+        pub struct $name {
+            $($(#[doc = $other_doc])* pub $other: $other_type,)*
+            $(
+                $(#[doc = $doc])*
+                #[doc = ""]
+                #[doc = concat!(
+                    "Default ", stringify!($default),
+                    ", from ", stringify!($min), " to ", stringify!($max), "."
+                )]
+                pub $field: $type,
+            )*
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $($other: $other_default,)* $($field: $default,)* }
+            }
+        }
+
+        impl $name {
+            /// What is known about each number, in the order of [`Self::values`].
+            pub(super) const SETTINGS: &'static [Setting] = &[$(Setting {
+                key: stringify!($field),
+                default: $default,
+                min: $min,
+                max: $max,
+                doc: &[$($doc),*],
+            }),*];
+
+            /// The numbers as they are.
+            pub(super) fn values(&self) -> Vec<u64> {
+                vec![$(self.$field as u64),*]
+            }
+
+            /// Takes the numbers out of a section of the file; the rest is the default.
+            pub(super) fn read(section: &mut Section<'_, '_>) -> Self {
+                let mut settings = Self::SETTINGS.iter();
+                Self {
+                    $($field: settings
+                        .next()
+                        .and_then(|setting| section.number(setting))
+                        // The bounds are checked, and they fit the type.
+                        .map_or($default, |number| number as $type),)*
+                    $($other: $other_default,)*
+                }
+            }
+        }
+    };
+}
+
+numbers! {
+    /// What a client or a neighbour may use up before it is refused, and how long it may take.
+    ///
+    /// Every queue, line and table of a server has its bound here; at a bound the server refuses
+    /// with a reason and counts it.
+    Limits {
+        []
+        /// Longest line of a client in bytes, without its end.
+        ///
+        /// The longest sensible command is under 400 bytes; the rest is room for long client
+        /// names and for other people's formats.
+        line_bytes: usize = 8_192, 512..=65_536;
+        /// Longest client ID in bytes. Reports of longer ones are refused.
+        ///
+        /// A link carries the length in one byte, hence 255.
+        client_id_bytes: usize = 255, 1..=255;
+        /// Clients that the herd remembers. Beyond it new ones are refused, known ones served.
+        ///
+        /// A client takes up to 200 bytes of memory on every server. The same on all servers, or
+        /// one refuses what another has accepted.
+        clients: usize = 1_000_000, 1..=100_000_000;
+        /// Client connections open at once on one server.
+        ///
+        /// Keep it below the system's limit of open files (`ulimit -n`), with some to spare for
+        /// neighbours and logs.
+        connections: usize = 10_000, 1..=1_000_000;
+        /// Seconds without a byte after which a client's connection is closed.
+        ///
+        /// Devices report every few minutes, so an hour of silence is a device that went away.
+        idle_timeout_s: u64 = 3_600, 1..=604_800;
+        /// Seconds from a line's first byte to its end.
+        ///
+        /// Only a client that dribbles bytes to hold a connection needs longer.
+        line_timeout_s: u64 = 10, 1..=3_600;
+        /// Seconds that a client or a neighbour may go without reading what waits for it.
+        ///
+        /// Then it is cut off. A neighbour loses nothing by it: a new link starts from what it has.
+        stalled_timeout_s: u64 = 10, 1..=3_600;
+        /// Bytes of replies that may wait for one client that reads slowly.
+        ///
+        /// A whole reply with twenty places and a refused line of the greatest length fit into the
+        /// least of it. Times `connections`, it is what slow readers can take of the memory.
+        waiting_bytes: usize = 262_144, 131_072..=67_108_864;
+        /// Longest frame between servers in bytes. A longer one closes the link.
+        ///
+        /// The same on all servers. It has to hold one update whose line is as long as can be.
+        frame_bytes: usize = 1_048_576, 131_072..=16_777_216;
+    }
+}
+
+numbers! {
+    /// Where the log goes and how much of it there may be.
+    LogConfig {
+        [
+        /// The folder of the log files, one `<server>.log` for each server. It is created.
+        ///
+        /// Default `logs` in the current folder, so that a herd that is only tried out leaves one
+        /// folder behind. In a configuration file it is relative to that file's folder.
+        dir: PathBuf = PathBuf::from("logs");
+        /// What a line looks like. Default `text`.
+        format: LogFormat = LogFormat::Text;
+        ]
+        /// Lines about traffic that are written in a second; the others are counted in one line.
+        ///
+        /// The classic profile writes them all. More than this costs a core that clients need.
+        traffic_lines_per_second: u64 = 20_000, 0..=10_000_000;
+        /// Bytes after which a log file is set aside and a new one begun.
+        ///
+        /// 64 MiB open in any editor.
+        rotate_bytes: u64 = 67_108_864, 65_536..=1_099_511_627_776;
+        /// How many files that were set aside are kept for each server.
+        ///
+        /// (`keep` + 1) x `rotate_bytes` is the most disk that one server's log takes.
+        keep: usize = 3, 0..=1_000;
+    }
+}
+
+numbers! {
+    /// The clocks of the links between servers. They decide when something is sent, never whether.
+    Replication {
+        []
+        /// Milliseconds between two summaries of what a server has, while it changes.
+        ///
+        /// A summary spares neighbours what came by another way. Above 10 ms most of that has been
+        /// sent already; below 2 ms summaries cost more than they spare.
+        have_interval_ms: u64 = 5, 1..=1_000;
+        /// Milliseconds of silence on a link after which a sign of life is asked for.
+        ping_interval_ms: u64 = 500, 10..=60_000;
+        /// Milliseconds without any sign of life after which a link counts as dead.
+        ///
+        /// At least twice `ping_interval_ms`, or one late answer cuts a sound link.
+        dead_after_ms: u64 = 3_000, 50..=600_000;
+        /// Milliseconds before a lost link is dialled again for the first time.
+        redial_min_ms: u64 = 50, 1..=60_000;
+        /// Milliseconds that the pause between dials grows to, at most; it doubles each time.
+        ///
+        /// Not below `redial_min_ms`. A server that starts dials its neighbours at once, so this
+        /// only delays links that broke in the network.
+        redial_max_ms: u64 = 5_000, 1..=600_000;
+    }
+}

@@ -1,0 +1,195 @@
+//! A configuration as a file, for machines and for readers.
+
+use std::fmt::Write as _;
+
+use super::numbers::{Limits, LogConfig, Replication, Setting};
+use super::{Config, LogFormat, Policy, Rank, ServerConfig};
+
+/// The file that means `config`, every setting spelled out.
+pub(super) fn to_toml(config: &Config) -> String {
+    Writer::default().config(config)
+}
+
+/// The same with comments; settings that are the default are comments too, except the servers'.
+pub(super) fn to_commented_toml(config: &Config) -> String {
+    let writer = Writer {
+        text: INTRODUCTION.to_owned(),
+        is_commented: true,
+    };
+    writer.config(config)
+}
+
+const INTRODUCTION: &str = "\
+# A herd of wherd: one file for all of its servers.
+#
+# Found as `--config FILE`, $WHERD_CONFIG, ./wherd.toml, $XDG_CONFIG_HOME/wherd/wherd.toml
+# (or ~/.config/wherd/wherd.toml) or /etc/wherd/wherd.toml, whichever comes first.
+# `wherd config check` tells what is wrong with it. A line that begins with `# key =` is a
+# default: take the `# ` away to change it.
+
+";
+
+#[derive(Default)]
+struct Writer {
+    text: String,
+    is_commented: bool,
+}
+
+impl Writer {
+    fn config(mut self, config: &Config) -> String {
+        let defaults = Config::default();
+        self.herd(config, &defaults);
+        for server in &config.servers {
+            self.server(server, config.servers.first() == Some(server));
+        }
+        self.section("limits", "What a client or a neighbour may use up.");
+        self.numbers(Limits::SETTINGS, &config.limits.values());
+        self.log(config, &defaults);
+        self.places(config, &defaults);
+        self.section("replication", "The clocks of the links between servers.");
+        self.numbers(Replication::SETTINGS, &config.replication.values());
+        self.text
+    }
+
+    fn herd(&mut self, config: &Config, defaults: &Config) {
+        let (herd, default) = (&config.herd, &defaults.herd);
+        self.section("herd", "");
+        self.comment("Servers of another herd are refused.");
+        self.line("name", &quoted(&herd.name), herd.name == default.name);
+        self.comment(
+            "true lets listeners leave loopback although clients and neighbours are not\n\
+             authenticated: whoever reaches a port may then read and write every position.",
+        );
+        let is_default = herd.trust_network == default.trust_network;
+        self.line("trust_network", &herd.trust_network.to_string(), is_default);
+        self.comment(&format!(
+            "How an update spreads: {}.",
+            words(Policy::ALL.iter().map(|policy| policy.word()))
+        ));
+        let is_default = herd.policy == default.policy;
+        self.line("policy", &quoted(herd.policy.word()), is_default);
+    }
+
+    fn server(&mut self, server: &ServerConfig, is_first: bool) {
+        let comment = if is_first {
+            "One section a server. `clients` is where clients connect, `links` where neighbours\n\
+             do, `http` serves health, metrics and status. Port 0 is any free port.\n\
+             `talks_to` goes both ways, whichever side says it."
+        } else {
+            ""
+        };
+        self.section(&format!("servers.{}", key(&server.name)), comment);
+        for (listener, address) in server.listeners() {
+            self.line(listener, &quoted(&address.to_string()), false);
+        }
+        let names: Vec<String> = server.neighbours.iter().map(|name| quoted(name)).collect();
+        self.line("talks_to", &format!("[{}]", names.join(", ")), false);
+    }
+
+    fn log(&mut self, config: &Config, defaults: &Config) {
+        let (log, default) = (&config.log, &defaults.log);
+        self.section("log", "");
+        self.comment(
+            "The folder of the log files, one <server>.log for each. Relative to this file.",
+        );
+        let dir = log.dir.to_string_lossy();
+        self.line("dir", &quoted(&dir), log.dir == default.dir);
+        let formats = words(LogFormat::ALL.iter().map(|format| format.word()));
+        self.comment(&format!("What a line looks like: {formats}."));
+        self.line(
+            "format",
+            &quoted(log.format.word()),
+            log.format == default.format,
+        );
+        self.numbers(LogConfig::SETTINGS, &log.values());
+    }
+
+    fn places(&mut self, config: &Config, defaults: &Config) {
+        let (places, default) = (&config.places, &defaults.places);
+        self.section("places", "");
+        self.comment(
+            "A file made by `wherd places import`, relative to this file. Without one the\n\
+             embedded cities and airports answer.",
+        );
+        match &places.file {
+            Some(file) => self.line("file", &quoted(&file.to_string_lossy()), false),
+            None if self.is_commented => self.line("file", "\"places.wherd\"", true),
+            None => {}
+        }
+        self.comment(
+            "true: a missing or damaged file is a warning, and the embedded index is used.",
+        );
+        let is_default = places.optional == default.optional;
+        self.line("optional", &places.optional.to_string(), is_default);
+        let ranks = words(Rank::ALL.iter().map(|rank| rank.word()));
+        self.comment(&format!("Which places come first: {ranks}."));
+        self.line(
+            "rank",
+            &quoted(places.rank.word()),
+            places.rank == default.rank,
+        );
+    }
+
+    fn section(&mut self, name: &str, comment: &str) {
+        if !self.text.is_empty() && !self.text.ends_with("\n\n") {
+            self.text.push('\n');
+        }
+        if !comment.is_empty() {
+            self.comment(comment);
+        }
+        self.push(&format!("[{name}]"));
+    }
+
+    fn numbers(&mut self, settings: &[Setting], values: &[u64]) {
+        for (setting, value) in settings.iter().zip(values) {
+            for line in setting.doc {
+                self.comment(line.trim());
+            }
+            self.comment(&format!("From {} to {}.", setting.min, setting.max));
+            self.line(setting.key, &value.to_string(), *value == setting.default);
+        }
+    }
+
+    fn comment(&mut self, text: &str) {
+        if self.is_commented {
+            for line in text.lines().filter(|line| !line.is_empty()) {
+                self.push(&format!("# {line}"));
+            }
+        }
+    }
+
+    fn line(&mut self, key: &str, value: &str, is_default: bool) {
+        let mark = if self.is_commented && is_default {
+            "# "
+        } else {
+            ""
+        };
+        self.push(&format!("{mark}{key} = {value}"));
+    }
+
+    fn push(&mut self, line: &str) {
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.text, "{line}");
+    }
+}
+
+/// A text in quotes, escaped as TOML wants it.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// A key, quoted only where it has to be.
+fn key(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if name.bytes().all(is_bare) {
+        name.to_owned()
+    } else {
+        quoted(name)
+    }
+}
+
+/// "`a`, `b`"
+fn words<'a>(words: impl Iterator<Item = &'a str>) -> String {
+    let quoted: Vec<String> = words.map(|word| format!("\"{word}\"")).collect();
+    quoted.join(" or ")
+}

@@ -1,0 +1,100 @@
+//! What a server says about itself, as values: the answer of `/api/v1/status` and the ports file.
+//!
+//! The HTTP port writes them and `wherd status` and `wherd up` read them, so both sides use these.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// What `GET /api/v1/status` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The herd's name.
+    pub herd: String,
+    /// This server's name.
+    pub server: String,
+    /// The program's version.
+    pub version: String,
+    /// Which run of this server it is.
+    pub incarnation: u64,
+    /// Whether it runs the classic profile.
+    pub classic: bool,
+    /// How its updates spread.
+    pub policy: String,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Whether it answers clients with all that the herd knew when it started.
+    pub is_ready: bool,
+    /// Why it is not ready; empty when it is.
+    pub not_ready: Vec<String>,
+    /// Clients whose position it knows.
+    pub clients_count: u64,
+    /// Reports of its own clients that became updates.
+    pub accepted_count: u64,
+    /// Updates that neighbours sent and that changed something here.
+    pub received_count: u64,
+    /// Reports and updates that were older than what it had.
+    pub superseded_count: u64,
+    /// Says whether two servers hold the same reports: 16 hexadecimal digits.
+    pub digest: String,
+    /// Highest sequence reflected, for each origin, written `Hill/1763722800000`.
+    pub reflected: BTreeMap<String, u64>,
+    /// Its neighbours, in the order of the configuration.
+    pub neighbours: Vec<NeighbourStatus>,
+    /// What it listens on, with the ports that it got.
+    pub addresses: Addresses,
+}
+
+/// What a server says about one of its neighbours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeighbourStatus {
+    /// The neighbour's name.
+    pub name: String,
+    /// Whether there is a link to it.
+    pub is_up: bool,
+    /// Seconds since the link came up.
+    pub up_for_s: Option<u64>,
+    /// Microseconds that the last sign of life took there and back.
+    pub round_trip_us: Option<u64>,
+    /// Clients whose newest report waits to be sent.
+    pub waiting_count: u64,
+    /// Updates sent to it by this run.
+    pub sent_count: u64,
+    /// Updates received from it by this run.
+    pub received_count: u64,
+    /// Why the last link ended or the last dial failed.
+    pub last_error: Option<String>,
+}
+
+/// What a server listens on, each `host:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Addresses {
+    /// Where clients connect.
+    pub clients: String,
+    /// Where neighbours connect.
+    pub links: String,
+    /// Where health, metrics and status are served.
+    pub http: String,
+}
+
+/// What `--ports-file` holds: where each server listens, once all listeners are bound.
+///
+/// `serve` writes one server, `up` all of them. It is written beside its place and renamed, so
+/// that whoever sees the file sees all of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortsFile {
+    /// By the server's name.
+    pub servers: BTreeMap<String, ServerPorts>,
+}
+
+/// One server of a [`PortsFile`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerPorts {
+    /// What it listens on, with the ports that it got.
+    #[serde(flatten)]
+    pub addresses: Addresses,
+    /// Its process.
+    pub pid: u32,
+    /// Its log file.
+    pub log: String,
+}
