@@ -1,0 +1,394 @@
+//! The conflating queue of one link: rounds, suppression, catch-up.
+//!
+//! What waits is a FIFO of *clients*, not of messages. A client that waits already keeps its
+//! place; when its turn comes, its current entry is sent. So a link that is slower than the
+//! updates costs a slot and two bits for each client whatever their rate, and what it carries is
+//! always the newest.
+//!
+//! A *round* is a marker in the same FIFO: COMMIT(what was reflected when it was queued). When it
+//! comes out, every client that waited before it has been sent, at least as new. Only a COMMIT
+//! raises the other side's vector, all of it at once.
+
+use crate::effect::{Effect, Fate, Trace};
+use crate::entries::{ClientIndex, Entries};
+use crate::mutant::is_mutant;
+use crate::replica::Settings;
+use crate::version_vector::{Origins, VersionVector};
+use std::collections::VecDeque;
+use std::ops::Range;
+use thiserror::Error;
+use wherd_proto::frame::{self, UpdatesWriter};
+
+/// What stands for a neighbour's link within one replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkIndex(pub usize);
+
+/// Why a link must be closed. The replica did not change, and connecting again repairs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum LinkFault {
+    /// A frame was lost on the way.
+    #[error("UPDATES {expected} did not arrive before what follows it")]
+    Gap {
+        /// The first that is missing.
+        expected: u64,
+    },
+    /// The neighbour tells of updates that this run of this server never numbered.
+    #[error("update {sequence} of this very server, which has numbered {numbered}")]
+    NotNumbered {
+        /// What the neighbour tells of.
+        sequence: u64,
+        /// The last number that was given.
+        numbered: u64,
+    },
+    /// Only HELLO comes before a link is up, and only then.
+    #[error("a frame that has no place on a link that is up")]
+    OutOfPlace,
+}
+
+/// What a link has carried since it came up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LinkCounts {
+    /// Entries sent.
+    pub sent: u64,
+    /// Entries received.
+    pub received: u64,
+    /// Entries not sent because the other side said that it reflects them.
+    pub suppressed: u64,
+}
+
+/// The FIFO's slot that is a round and no client.
+const ROUND: u32 = u32::MAX;
+/// How many entries a drain looks at for catch-up, so that it never holds the replica for long.
+const CATCH_UP_STEP: usize = 4096;
+
+/// One link that is up.
+pub(crate) struct Link {
+    settings: Settings,
+    index: LinkIndex,
+    /// Clients in the order in which they came to wait, and at most one [`ROUND`].
+    queue: VecDeque<u32>,
+    /// Clients that have a slot in the queue: at most one each, so that it is bounded.
+    queued: Bits,
+    /// Clients whose entry the other side is to get. A slot without this bit is passed over.
+    waiting: Bits,
+    /// What the round in the queue will commit.
+    round: Option<VersionVector>,
+    /// Entries that catch-up has still to look at.
+    catch_up: Range<u32>,
+    /// What the other side reflects, or will when it has read what was sent.
+    known: VersionVector,
+    /// What the other side knows that we reflect.
+    told: VersionVector,
+    /// What the other side reflected at its HELLO.
+    at_hello: VersionVector,
+    have_due_at_ns: Option<u64>,
+    is_have_due: bool,
+    /// An [`Effect::LinkReady`] was asked for and not yet drained to the end.
+    is_ready: bool,
+    updates_sent: u64,
+    updates_received: u64,
+    pub(crate) counts: LinkCounts,
+}
+
+impl Link {
+    /// A link to a neighbour that reflects `theirs`, while the replica holds `entry_count`.
+    pub(crate) fn new(
+        index: LinkIndex,
+        settings: Settings,
+        theirs: VersionVector,
+        entry_count: usize,
+    ) -> Self {
+        let is_catching_up = settings.has_catch_up && !is_mutant!(settings, ForgetWhatWaited);
+        Self {
+            settings,
+            index,
+            queue: VecDeque::new(),
+            queued: Bits::default(),
+            waiting: Bits::default(),
+            round: None,
+            catch_up: if is_catching_up {
+                0..entry_count as u32
+            } else {
+                0..0
+            },
+            known: theirs.clone(),
+            told: VersionVector::default(),
+            at_hello: if settings.has_catch_up {
+                theirs
+            } else {
+                VersionVector::default()
+            },
+            have_due_at_ns: None,
+            is_have_due: false,
+            is_ready: false,
+            updates_sent: 0,
+            updates_received: 0,
+            counts: LinkCounts::default(),
+        }
+    }
+
+    pub(crate) const fn set_tracing(&mut self, is_tracing: bool) {
+        self.settings.is_tracing = is_tracing;
+    }
+
+    /// Makes a client wait; keeps its place where it waits already.
+    pub(crate) fn mark(&mut self, client: ClientIndex) {
+        self.waiting.set(client.0);
+        if !self.queued.has(client.0) {
+            self.queued.set(client.0);
+            self.queue.push_back(client.0);
+        }
+    }
+
+    /// The other side sent this client's entry, as new as ours: it need not be sent back.
+    pub(crate) fn clear(&mut self, client: ClientIndex) {
+        self.waiting.unset(client.0);
+    }
+
+    /// Queues a round where there is something to commit, unless one is queued (it will be
+    /// followed by another) or catch-up goes on (a COMMIT must not pass it).
+    pub(crate) fn queue_round(&mut self, reflected: &VersionVector) {
+        let is_covered = self.known.covers(reflected) && !is_mutant!(self.settings, CommitForEver);
+        if self.round.is_some() || !self.catch_up.is_empty() || is_covered {
+            return;
+        }
+        self.round = Some(reflected.clone());
+        if is_mutant!(self.settings, CommitEarly) {
+            self.queue.push_front(ROUND);
+        } else {
+            self.queue.push_back(ROUND);
+        }
+    }
+
+    /// What we reflect grew: a HAVE is due a while later, unless a COMMIT goes before it.
+    pub(crate) fn arm_have(&mut self, reflected: &VersionVector, now_ns: u64) {
+        if self.have_due_at_ns.is_none() && !self.told.covers(reflected) {
+            self.have_due_at_ns = Some(now_ns + self.settings.have_interval_ns);
+        }
+    }
+
+    pub(crate) const fn next_tick_at_ns(&self) -> Option<u64> {
+        self.have_due_at_ns
+    }
+
+    pub(crate) fn tick(&mut self, reflected: &VersionVector, now_ns: u64) {
+        if self
+            .have_due_at_ns
+            .is_some_and(|due_at_ns| due_at_ns <= now_ns)
+        {
+            self.have_due_at_ns = None;
+            self.is_have_due = !self.told.covers(reflected);
+        }
+    }
+
+    /// Asks for a drain where there is something to send and it was not asked for yet.
+    pub(crate) fn ask_for_drain(&mut self, effects: &mut Vec<Effect>) {
+        if !self.is_ready && self.has_work() {
+            self.is_ready = true;
+            effects.push(Effect::LinkReady(self.index));
+        }
+    }
+
+    fn has_work(&self) -> bool {
+        self.is_have_due || !self.queue.is_empty() || !self.catch_up.is_empty()
+    }
+
+    /// How many clients wait, and how many entries catch-up has still to look at.
+    pub(crate) fn waiting_count(&self) -> usize {
+        self.queue.len() - usize::from(self.round.is_some()) + self.catch_up.len()
+    }
+
+    /// Whether what the other side had at its HELLO is still on its way to us.
+    pub(crate) fn is_catching_up(&self, reflected: &VersionVector) -> bool {
+        !reflected.covers(&self.at_hello)
+    }
+
+    /// Notes the number of an UPDATES frame. A repeated one is harmless.
+    pub(crate) fn receive_updates(&mut self, number: u64, count: usize) -> Result<(), LinkFault> {
+        self.check_number(number.saturating_sub(1))?;
+        self.updates_received = self.updates_received.max(number);
+        self.counts.received += count as u64;
+        Ok(())
+    }
+
+    /// Checks that `number` UPDATES frames came before this.
+    pub(crate) fn check_number(&self, number: u64) -> Result<(), LinkFault> {
+        if number > self.updates_received && !is_mutant!(self.settings, OverlookGaps) {
+            return Err(LinkFault::Gap {
+                expected: self.updates_received + 1,
+            });
+        }
+        Ok(())
+    }
+
+    /// The other side has said that it reflects this.
+    pub(crate) fn receive_have(&mut self, theirs: &VersionVector) {
+        self.known.join(theirs);
+    }
+
+    /// The other side has said so by a COMMIT: it takes for granted that we do, too.
+    pub(crate) fn receive_commit(&mut self, theirs: &VersionVector) {
+        self.known.join(theirs);
+        self.told.join(theirs);
+    }
+
+    /// Writes what is to be sent, about `max_bytes` at most; whether there is more.
+    pub(crate) fn drain(
+        &mut self,
+        entries: &Entries,
+        origins: &Origins,
+        reflected: &VersionVector,
+        out: &mut Vec<u8>,
+        max_bytes: usize,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        if std::mem::take(&mut self.is_have_due) {
+            frame::write_have(out, &origins.to_wire(reflected));
+            self.told.join(reflected);
+        }
+        while out.len() < max_bytes {
+            let batch = self.take_batch(entries, max_bytes - out.len(), effects);
+            if !batch.is_empty() {
+                self.write_updates(&batch, entries, origins, out);
+            } else if self.queue.front() == Some(&ROUND) {
+                self.queue.pop_front();
+                self.write_commit(origins, out);
+            } else {
+                // Nothing more waits, or a step of catch-up had nothing to send: others get at
+                // the replica before the next.
+                break;
+            }
+            self.queue_round(reflected);
+        }
+        self.queue_round(reflected);
+        self.is_ready = self.has_work();
+        self.is_ready
+    }
+
+    /// Takes clients for one UPDATES frame: those that wait, up to the next round, then some of
+    /// the catch-up. While there is catch-up to do it has half of the room, so that neither
+    /// holds up the other.
+    fn take_batch(
+        &mut self,
+        entries: &Entries,
+        room_bytes: usize,
+        effects: &mut Vec<Effect>,
+    ) -> Vec<ClientIndex> {
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        let live_bytes = if self.catch_up.is_empty() {
+            room_bytes
+        } else {
+            room_bytes / 2
+        };
+        while bytes < live_bytes
+            && let Some(&slot) = self.queue.front()
+            && slot != ROUND
+        {
+            self.queue.pop_front();
+            self.queued.unset(slot);
+            if self.waiting.take(slot) {
+                bytes += self.offer(ClientIndex(slot), entries, &mut batch, effects);
+            }
+        }
+        let mut steps = 0;
+        while bytes < room_bytes
+            && steps < CATCH_UP_STEP
+            && let Some(slot) = self.catch_up.next()
+        {
+            steps += 1;
+            if !self.waiting.has(slot) {
+                bytes += self.offer(ClientIndex(slot), entries, &mut batch, effects);
+            }
+        }
+        batch
+    }
+
+    /// Adds a client to the batch unless the other side reflects its entry; how many bytes it
+    /// will take.
+    fn offer(
+        &mut self,
+        client: ClientIndex,
+        entries: &Entries,
+        batch: &mut Vec<ClientIndex>,
+        effects: &mut Vec<Effect>,
+    ) -> usize {
+        let entry = entries.get(client);
+        let update = entry.update();
+        if self.known.get(entry.origin()) >= update.sequence {
+            self.counts.suppressed += 1;
+            if self.settings.is_tracing {
+                effects.push(Effect::Traced(Trace {
+                    client,
+                    origin: entry.origin(),
+                    sequence: update.sequence,
+                    source: None,
+                    fate: Fate::Suppressed(self.index),
+                }));
+            }
+            return 0;
+        }
+        batch.push(client);
+        // The numbers around a text take some twenty bytes.
+        update.at.as_bytes().len() + 20
+    }
+
+    fn write_updates(
+        &mut self,
+        batch: &[ClientIndex],
+        entries: &Entries,
+        origins: &Origins,
+        out: &mut Vec<u8>,
+    ) {
+        self.updates_sent += 1;
+        self.counts.sent += batch.len() as u64;
+        let mut updates = UpdatesWriter::begin(out, self.updates_sent);
+        for client in batch {
+            let entry = entries.get(*client);
+            let origin = entry.origin();
+            updates.push(origin.0, origins.get(origin), &entry.update());
+        }
+        updates.end();
+    }
+
+    fn write_commit(&mut self, origins: &Origins, out: &mut Vec<u8>) {
+        let round = self
+            .round
+            .take()
+            .expect("a round in the queue has a vector");
+        frame::write_commit(out, self.updates_sent, &origins.to_wire(&round));
+        self.known.join(&round);
+        self.told.join(&round);
+    }
+}
+
+/// A set of small numbers: a bit for each.
+#[derive(Default)]
+struct Bits(Vec<u64>);
+
+impl Bits {
+    fn has(&self, index: u32) -> bool {
+        self.0
+            .get(index as usize / 64)
+            .is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
+
+    fn set(&mut self, index: u32) {
+        let word = index as usize / 64;
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (index % 64);
+    }
+
+    fn unset(&mut self, index: u32) {
+        if let Some(word) = self.0.get_mut(index as usize / 64) {
+            *word &= !(1 << (index % 64));
+        }
+    }
+
+    fn take(&mut self, index: u32) -> bool {
+        let had = self.has(index);
+        self.unset(index);
+        had
+    }
+}

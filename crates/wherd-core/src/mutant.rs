@@ -1,0 +1,37 @@
+//! Defects that can be planted, so that the simulator can be seen to find them.
+//!
+//! Only with the feature `mutants`, which nothing but the simulator's tests turns on.
+
+/// One rule of the core, broken.
+#[cfg(feature = "mutants")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    /// An entry raises the vector for its origin at once, and not the COMMIT after all of them.
+    RaiseForEachEntry,
+    /// A round is sent before what waited before it.
+    CommitEarly,
+    /// A round is sent though there is nothing new in it.
+    CommitForEver,
+    /// What waits is dropped with its link, and connecting again does not look for it.
+    ForgetWhatWaited,
+    /// Of two reports with equal times the one that came first stays.
+    IgnoreTies,
+    /// Lost frames are not noticed.
+    OverlookGaps,
+}
+
+/// Whether this defect is planted. A constant `false` without the feature.
+macro_rules! is_mutant {
+    ($settings:expr, $name:ident) => {{
+        #[cfg(feature = "mutants")]
+        {
+            $settings.mutant == Some(crate::mutant::Mutant::$name)
+        }
+        #[cfg(not(feature = "mutants"))]
+        {
+            let _ = &$settings;
+            false
+        }
+    }};
+}
+pub(crate) use is_mutant;

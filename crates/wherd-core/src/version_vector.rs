@@ -1,0 +1,125 @@
+//! How much of each origin is reflected.
+
+use std::collections::BTreeMap;
+use wherd_proto::Origin;
+use wherd_proto::frame::WireVector;
+
+/// What stands for an [`Origin`] within one replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct OriginIndex(pub(crate) u32);
+
+/// The origins that a replica has heard of, numbered as they came.
+#[derive(Debug, Default)]
+pub(crate) struct Origins {
+    list: Vec<Origin>,
+    indexes: BTreeMap<Origin, OriginIndex>,
+}
+
+impl Origins {
+    /// The number of an origin, a new one where it was not heard of.
+    pub(crate) fn intern(&mut self, origin: &Origin) -> OriginIndex {
+        if let Some(index) = self.indexes.get(origin) {
+            return *index;
+        }
+        let index = OriginIndex(self.list.len() as u32);
+        self.list.push(origin.clone());
+        self.indexes.insert(origin.clone(), index);
+        index
+    }
+
+    /// The origin of a number that this value gave.
+    pub(crate) fn get(&self, index: OriginIndex) -> &Origin {
+        &self.list[index.0 as usize]
+    }
+
+    pub(crate) fn to_wire(&self, vector: &VersionVector) -> WireVector {
+        let reflected = self.list.iter().zip(vector.0.iter().copied());
+        reflected
+            .filter(|(_, s)| *s > 0)
+            .map(|(origin, s)| (origin.clone(), s))
+            .collect()
+    }
+
+    pub(crate) fn intern_all(&mut self, wire: &WireVector) -> VersionVector {
+        let mut vector = VersionVector::default();
+        for (origin, sequence) in wire {
+            vector.raise(self.intern(origin), *sequence);
+        }
+        vector
+    }
+}
+
+/// Highest sequence reflected, for each origin. Absent means 0: nothing yet.
+///
+/// "Reflected" is weaker than "received": an update that a newer report of the same client
+/// superseded may never arrive, and need not.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct VersionVector(Vec<u64>);
+
+impl VersionVector {
+    pub(crate) fn get(&self, origin: OriginIndex) -> u64 {
+        self.0.get(origin.0 as usize).copied().unwrap_or(0)
+    }
+
+    /// Raises one origin to `sequence`; never lowers it.
+    pub(crate) fn raise(&mut self, origin: OriginIndex, sequence: u64) {
+        let index = origin.0 as usize;
+        if self.0.len() <= index {
+            self.0.resize(index + 1, 0);
+        }
+        self.0[index] = self.0[index].max(sequence);
+    }
+
+    /// Raises every origin to what `other` has of it.
+    pub(crate) fn join(&mut self, other: &Self) {
+        if self.0.len() < other.0.len() {
+            self.0.resize(other.0.len(), 0);
+        }
+        for (mine, theirs) in self.0.iter_mut().zip(&other.0) {
+            *mine = (*mine).max(*theirs);
+        }
+    }
+
+    /// Whether everything that `other` reflects is reflected here.
+    pub(crate) fn covers(&self, other: &Self) -> bool {
+        let has = |index: usize| self.0.get(index).copied().unwrap_or(0);
+        other
+            .0
+            .iter()
+            .enumerate()
+            .all(|(index, sequence)| has(index) >= *sequence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vector(sequences: &[u64]) -> VersionVector {
+        VersionVector(sequences.to_vec())
+    }
+
+    #[test]
+    fn covering_asks_for_every_origin() {
+        let check = |a: &[u64], b: &[u64], expected| {
+            assert_eq!(vector(a).covers(&vector(b)), expected, "{a:?} covers {b:?}");
+        };
+        check(&[], &[], true);
+        check(&[], &[0, 0], true);
+        check(&[1], &[1, 0], true);
+        check(&[1], &[0, 1], false);
+        check(&[3, 1], &[2, 2], false);
+        check(&[3, 2, 9], &[3, 2], true);
+    }
+
+    #[test]
+    fn a_join_covers_both_and_nothing_goes_back() {
+        let (a, b) = (vector(&[3, 0, 1]), vector(&[1, 2]));
+        let mut joined = a.clone();
+        joined.join(&b);
+        assert_eq!(joined.0, [3, 2, 1]);
+        assert!(joined.covers(&a) && joined.covers(&b));
+        joined.raise(OriginIndex(0), 1);
+        assert_eq!(joined.get(OriginIndex(0)), 3);
+    }
+}
