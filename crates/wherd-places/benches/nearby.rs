@@ -1,0 +1,3 @@
+//! What it costs to find places and to write the document.
+
+fn main() {}
