@@ -1,0 +1,88 @@
+//! Printing, and writing files that are whole or not there.
+
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+use comfy_table::{ContentArrangement, Table, presets};
+use serde::Serialize;
+use tempfile::NamedTempFile;
+
+use crate::failure::{Code, Context, Failure};
+
+/// Prints these bytes and nothing else.
+pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout.write_all(bytes.as_ref());
+    written.and_then(|()| stdout.flush()).map_err(|error| {
+        if error.kind() == ErrorKind::BrokenPipe {
+            Failure::OutputClosed
+        } else {
+            Failure::new(Code::Failed, format!("failed to print: {error}"))
+        }
+    })
+}
+
+/// Prints a value as one line of JSON.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
+    let mut line = to_json(value)?;
+    line.push('\n');
+    print(line)
+}
+
+/// A value as one line of JSON.
+pub(crate) fn to_json(value: &impl Serialize) -> Result<String, Failure> {
+    serde_json::to_string(value)
+        .map_err(|error| Failure::new(Code::Failed, format!("failed to write JSON: {error}")))
+}
+
+/// An empty table with these column titles, two spaces between columns and no lines.
+pub(crate) fn table<const N: usize>(titles: [&str; N]) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::NOTHING)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(titles);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// The table's lines, without the white space at their ends.
+pub(crate) fn table_lines(table: &Table) -> String {
+    let lines = table.lines().map(|line| format!("{}\n", line.trim_end()));
+    lines.collect()
+}
+
+/// Writes a file so that whoever sees it sees all of it: beside its place, then renamed.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let what = || format!("write {}", path.display());
+    let mut file = beside(path).context(what())?;
+    file.write_all(bytes).context(what())?;
+    put_in_place(file, path)
+}
+
+/// A file in the folder of `path` that goes away unless [`put_in_place`] keeps it.
+pub(crate) fn beside(path: &Path) -> io::Result<NamedTempFile> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".wherd-").permissions(readable_by_all());
+    builder.tempfile_in(folder)
+}
+
+/// Renames a file that [`beside`] made.
+pub(crate) fn put_in_place(file: NamedTempFile, path: &Path) -> Result<(), Failure> {
+    file.persist(path)
+        .map_err(|error| error.error)
+        .context(format!("write {}", path.display()))?;
+    Ok(())
+}
+
+/// The permissions of an ordinary new file, of which the umask takes some away.
+fn readable_by_all() -> std::fs::Permissions {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::Permissions::from_mode(0o666)
+}

@@ -1,0 +1,164 @@
+//! `wherd serve`: one server, in this process.
+
+use std::io::{self, Read as _};
+use std::path::PathBuf;
+use std::thread;
+
+use clap::Args;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use wherd_server::config::{Config, ServerConfig};
+use wherd_server::{RunError, RunOptions};
+
+use crate::failure::{Code, Context as _, Failure};
+
+/// Run one server of the herd, until it is told to stop.
+///
+/// SIGTERM and Ctrl-C stop it: it answers what it has read, writes out its log and frees its
+/// ports. A second one ends it at once. Exit code 75 if a port is in use.
+#[derive(Args)]
+#[command(after_help = "\
+Example:
+  wherd serve Hill
+  wherd --config herd.toml serve Hill --log-dir /var/log/wherd --ports-file hill.json")]
+pub(crate) struct Serve {
+    /// Which server of the configuration.
+    name: String,
+    #[command(flatten)]
+    options: ServerOptions,
+    /// Stop when standard input ends: so no server outlives the `wherd up` that started it.
+    #[arg(long, hide = true)]
+    stop_with_stdin: bool,
+}
+
+/// What `serve` and `up` both take.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ServerOptions {
+    /// A folder for what outlives a run; it is created. This version keeps everything in memory
+    /// and stores nothing there.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The folder of the log files, one <server>.log for each; it is created [default: logs]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) log_dir: Option<PathBuf>,
+    /// Write a JSON file with what is listened on, once all listeners are bound.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ports_file: Option<PathBuf>,
+    /// A places file made by `wherd places import`, for better places than the embedded ones.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) places: Option<PathBuf>,
+    /// The original prototype: no catch-up, idle connections closed after 5 s.
+    #[arg(long)]
+    pub(crate) classic: bool,
+}
+
+impl ServerOptions {
+    /// Creates the folders; `config` then says what these options say.
+    pub(crate) fn apply(&self, config: &mut Config) -> Result<(), Failure> {
+        if let Some(dir) = &self.log_dir {
+            config.log.dir.clone_from(dir);
+        }
+        config.classic |= self.classic;
+        for dir in self.data_dir.iter().chain([&config.log.dir]) {
+            let created = std::fs::create_dir_all(dir);
+            created.context(format!("create the folder {}", dir.display()))?;
+        }
+        Ok(())
+    }
+}
+
+impl Serve {
+    pub(crate) fn run(self, mut config: Config) -> Result<(), Failure> {
+        let server = config.server(&self.name)?.clone();
+        self.options.apply(&mut config)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("start the runtime")?;
+        if !self.stop_with_stdin {
+            introduce(&config, &server);
+        }
+        runtime.block_on(self.serve(config))
+    }
+
+    async fn serve(self, config: Config) -> Result<(), Failure> {
+        let shutdown = CancellationToken::new();
+        let signals = StopSignals::listen().context("listen for signals")?;
+        tokio::spawn(signals.cancel(shutdown.clone()));
+        if self.stop_with_stdin {
+            cancel_with_stdin(shutdown.clone());
+        }
+        let options = RunOptions {
+            log_dir: self.options.log_dir,
+            data_dir: self.options.data_dir,
+            ports_file: self.options.ports_file,
+            places_file: self.options.places,
+        };
+        let run = wherd_server::run(config, &self.name, options, shutdown);
+        run.await.map_err(|error| Failure::new(code(&error), error))
+    }
+}
+
+/// Says what is about to run, since a server's own words go to its log.
+fn introduce(config: &Config, server: &ServerConfig) {
+    let listeners = server.listeners();
+    let listeners = listeners.map(|(what, address)| format!("{what} {address}"));
+    let log = config.log.dir.join(format!("{}.log", server.name));
+    let (name, listeners) = (&server.name, listeners.join(", "));
+    eprintln!(
+        "{name}: {listeners}; log {}; Ctrl-C stops it",
+        log.display()
+    );
+}
+
+fn code(error: &RunError) -> Code {
+    match error {
+        RunError::PortInUse { .. } => Code::PortInUse,
+        RunError::Places { .. } => Code::Configuration,
+        _ => Code::Failed,
+    }
+}
+
+/// The two signals that ask a program to stop.
+pub(crate) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// From here on they no longer end the process by themselves.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
+    }
+
+    /// Waits for the next one. Cancel safe.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+
+    /// The first one cancels `token`; the second one ends the process, as the shell knows it.
+    async fn cancel(mut self, token: CancellationToken) {
+        self.next().await;
+        token.cancel();
+        self.next().await;
+        std::process::exit(Code::Failed as i32);
+    }
+}
+
+/// Cancels `token` when standard input ends.
+///
+/// On a thread of its own, which nobody waits for: a runtime would wait for its reading to end.
+fn cancel_with_stdin(token: CancellationToken) {
+    thread::spawn(move || {
+        let mut stdin = io::stdin().lock();
+        let mut buffer = [0; 64];
+        while stdin.read(&mut buffer).is_ok_and(|count| count > 0) {}
+        token.cancel();
+    });
+}
