@@ -114,13 +114,17 @@ pub struct AtText<'a> {
 
 impl<'a> AtText<'a> {
     /// Writes the text of `report`, received at `received_at_ns` since 1970, behind what `out`
-    /// has.
-    pub fn write(out: &mut Vec<u8>, report: &Report<'_>, received_at_ns: i64) {
+    /// has; how many bytes its skew has.
+    pub fn write(out: &mut Vec<u8>, report: &Report<'_>, received_at_ns: i64) -> u8 {
+        let start = out.len();
         report.reported_at.skew_at(received_at_ns).write(out);
+        // A sign, at most 18 digits, a point and nine more.
+        let skew_bytes = (out.len() - start) as u8;
         for operand in [report.client, report.position_text, report.time_text] {
             out.push(b' ');
             out.extend_from_slice(operand);
         }
+        skew_bytes
     }
 
     /// Reads a text that a neighbour sent, with the position it tells; `None` where this is not

@@ -1,4 +1,24 @@
-//! wip
+//! One server of the herd: sockets, files, clock, places; everything that can fail.
+//!
+//! The rules are in `wherd_core` and the grammar in `wherd_proto`; this crate lets the world at
+//! them. In reading order: [`run`] opens and closes everything, [`config`] says what to open,
+//! `access` holds the front ends, `service` the verbs that they share, `node` the replicated
+//! state behind its one lock, `neighbour` the links.
 
 pub mod config;
 pub mod status;
+
+mod run;
+
+mod access;
+mod service;
+
+mod neighbour;
+mod node;
+
+mod places;
+
+mod telemetry;
+
+pub use places::{PlacesError, open_index};
+pub use run::{RunError, RunOptions, run};

@@ -113,7 +113,7 @@ impl Writer {
         );
         match &places.file {
             Some(file) => self.line("file", &quoted(&file.to_string_lossy()), false),
-            None if self.is_commented => self.line("file", "\"places.wherd\"", true),
+            None if self.is_commented => self.line("file", "\"city.places\"", true),
             None => {}
         }
         self.comment(

@@ -1,0 +1,474 @@
+//! The TCP line protocol, the reference front end.
+//!
+//! One read, all of its lines, one lock for the reports among them, one write.
+
+use crate::config::Config;
+use crate::service::{Heard, Service};
+use crate::telemetry::{Level, Traffic, Value};
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wherd_core::Outcome;
+use wherd_proto::line::{Line, Lines};
+use wherd_proto::{Question, Report, Request, RequestError, reply};
+
+/// In the classic profile a connection that says nothing for this long is closed.
+const CLASSIC_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
+/// In the classic profile a whole valid command without a terminator is taken after this silence.
+const CLASSIC_SILENCE: Duration = Duration::from_millis(200);
+/// How long after an error accepting waits, at first and at the most.
+const ACCEPT_PAUSE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+/// How much of a reply the log shows.
+const LOGGED_BYTES: usize = 1024;
+
+/// The limits of client connections.
+#[derive(Clone, Copy)]
+pub(crate) struct LineSettings {
+    line_bytes: usize,
+    client_id_bytes: usize,
+    connections: usize,
+    waiting_bytes: usize,
+    idle_timeout: Duration,
+    line_timeout: Duration,
+    stalled_timeout: Duration,
+    /// How long a line without terminator waits before it is taken for whole; `None`: for ever.
+    silence: Option<Duration>,
+}
+
+impl LineSettings {
+    pub(crate) fn new(config: &Config) -> Self {
+        let limits = &config.limits;
+        let idle_timeout = Duration::from_secs(limits.idle_timeout_s);
+        Self {
+            line_bytes: limits.line_bytes,
+            client_id_bytes: limits.client_id_bytes,
+            connections: limits.connections,
+            waiting_bytes: limits.waiting_bytes,
+            idle_timeout: if config.classic {
+                CLASSIC_IDLE_TIMEOUT
+            } else {
+                idle_timeout
+            },
+            line_timeout: Duration::from_secs(limits.line_timeout_s),
+            stalled_timeout: Duration::from_secs(limits.stalled_timeout_s),
+            silence: config.classic.then_some(CLASSIC_SILENCE),
+        }
+    }
+}
+
+/// Accepts clients until the shutdown; each is served by a task of `clients`.
+pub(crate) async fn accept(
+    service: Arc<Service>,
+    listener: TcpListener,
+    settings: LineSettings,
+    clients: TaskTracker,
+    shutdown: CancellationToken,
+) {
+    let seats = Arc::new(Semaphore::new(settings.connections));
+    let mut pause = ACCEPT_PAUSE[0];
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                let why = error.to_string();
+                service.node.log.event(
+                    Level::Warning,
+                    "accept.failed",
+                    &[("why", why.as_str().into())],
+                );
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(ACCEPT_PAUSE[1]);
+                continue;
+            }
+        };
+        pause = ACCEPT_PAUSE[0];
+        let metrics = &service.node.metrics;
+        let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
+            metrics.refused_connections.increment(1);
+            let fields = [
+                ("client", Value::Shown(&address)),
+                ("why", "too many are open".into()),
+            ];
+            service
+                .node
+                .log
+                .event(Level::Info, "client.refused", &fields);
+            continue;
+        };
+        metrics.accepted_connections.increment(1);
+        let session = Session::new(Arc::clone(&service), stream, address, settings);
+        let shutdown = shutdown.clone();
+        clients.spawn(async move {
+            session.serve(shutdown).await;
+            drop(seat);
+        });
+    }
+}
+
+/// One client's connection.
+struct Session {
+    service: Arc<Service>,
+    stream: TcpStream,
+    address: SocketAddr,
+    settings: LineSettings,
+    lines: Lines,
+    replies: Replies,
+    last_read: Instant,
+    /// When the line began that has no end yet.
+    begun_at: Option<Instant>,
+}
+
+/// What is answered, until it is written.
+#[derive(Default)]
+struct Replies {
+    out: Vec<u8>,
+    heard: Heard,
+}
+
+/// Why a connection ends that the client did not end.
+type Ended = &'static str;
+
+impl Session {
+    fn new(
+        service: Arc<Service>,
+        stream: TcpStream,
+        address: SocketAddr,
+        settings: LineSettings,
+    ) -> Self {
+        Self {
+            service,
+            stream,
+            address,
+            settings,
+            lines: Lines::new(settings.line_bytes),
+            replies: Replies::default(),
+            last_read: Instant::now(),
+            begun_at: None,
+        }
+    }
+
+    async fn serve(mut self, shutdown: CancellationToken) {
+        // A socket that cannot do it is slower, and still right.
+        let _ = self.stream.set_nodelay(true);
+        self.service.node.metrics.connections.increment(1);
+        let address = self.address;
+        let client = ("client", Value::Shown(&address));
+        self.service
+            .node
+            .log
+            .event(Level::Info, "client.open", &[client]);
+        let why = match self.converse(&shutdown).await {
+            Ok(why) => why.to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.service.node.metrics.connections.decrement(1);
+        let fields = [client, ("why", why.as_str().into())];
+        self.service
+            .node
+            .log
+            .event(Level::Info, "client.close", &fields);
+    }
+
+    /// Reads and answers until the end; which end it was.
+    async fn converse(&mut self, shutdown: &CancellationToken) -> io::Result<Ended> {
+        let mut timer = Box::pin(sleep_until(self.deadline()));
+        loop {
+            let read = tokio::select! {
+                biased;
+                read = self.stream.read(self.lines.space()) => read,
+                () = timer.as_mut() => {
+                    if let Some(ended) = self.time_passed().await? {
+                        self.service.node.metrics.timed_out_connections.increment(1);
+                        return Ok(ended);
+                    }
+                    timer.as_mut().reset(self.deadline());
+                    continue;
+                }
+                () = shutdown.cancelled() => return self.finish("the server stops").await,
+            };
+            let count = match read {
+                Ok(0) => return self.finish("the client is done").await,
+                read => read?,
+            };
+            self.last_read = Instant::now();
+            self.lines.filled(count);
+            self.answer_whole_lines().await?;
+            self.note_begun_line(timer.as_mut());
+        }
+    }
+
+    /// When [`Self::time_passed`] has to look next.
+    fn deadline(&self) -> Instant {
+        let idle = self.last_read + self.settings.idle_timeout;
+        let Some(begun_at) = self.begun_at else {
+            return idle;
+        };
+        let whole = self
+            .settings
+            .silence
+            .map(|silence| self.last_read + silence);
+        let line = begun_at + self.settings.line_timeout;
+        // A silence that is over is not waited for again.
+        let whole = whole.filter(|at| *at > Instant::now());
+        whole.map_or(line, |whole| line.min(whole)).min(idle)
+    }
+
+    /// A line that begins wants its end sooner than an idle client is closed.
+    fn note_begun_line(&mut self, timer: Pin<&mut Sleep>) {
+        if !self.lines.has_begun() {
+            self.begun_at = None;
+        } else if self.begun_at.is_none() || self.settings.silence.is_some() {
+            self.begun_at.get_or_insert(self.last_read);
+            timer.reset(self.deadline());
+        }
+    }
+
+    /// The timer went off: the reason to close the connection, if it is one.
+    ///
+    /// The timer is not wound again at each read, so mostly there were reads since, and it is not.
+    async fn time_passed(&mut self) -> io::Result<Option<Ended>> {
+        let now = Instant::now();
+        if self
+            .begun_at
+            .is_some_and(|begun_at| now >= begun_at + self.settings.line_timeout)
+        {
+            return Ok(Some("a line took too long"));
+        }
+        if now >= self.last_read + self.settings.idle_timeout {
+            return Ok(Some("idle"));
+        }
+        let is_silent = |silence| now >= self.last_read + silence;
+        if self.settings.silence.is_some_and(is_silent)
+            && Request::parse(self.lines.begun()).is_ok()
+        {
+            self.answer_last_line().await?;
+            self.begun_at = None;
+        }
+        Ok(None)
+    }
+
+    /// Answers what was read, and says that nothing more will come.
+    async fn finish(&mut self, why: Ended) -> io::Result<Ended> {
+        while let Ok(count) = self.stream.try_read(self.lines.space())
+            && count > 0
+        {
+            self.lines.filled(count);
+            self.answer_whole_lines().await?;
+        }
+        self.answer_last_line().await?;
+        self.stream.shutdown().await?;
+        Ok(why)
+    }
+
+    async fn answer_whole_lines(&mut self) -> io::Result<()> {
+        let Self {
+            service,
+            stream,
+            address,
+            settings,
+            lines,
+            replies,
+            ..
+        } = self;
+        let client = Client {
+            service,
+            address: *address,
+            settings,
+        };
+        client.answer(lines.take_whole(), stream, replies).await
+    }
+
+    async fn answer_last_line(&mut self) -> io::Result<()> {
+        let Self {
+            service,
+            stream,
+            address,
+            settings,
+            lines,
+            replies,
+            ..
+        } = self;
+        let client = Client {
+            service,
+            address: *address,
+            settings,
+        };
+        client
+            .answer(
+                lines.take_last().map(Line::Whole).into_iter(),
+                stream,
+                replies,
+            )
+            .await
+    }
+}
+
+/// Who asks, and how they are answered.
+struct Client<'s> {
+    service: &'s Service,
+    address: SocketAddr,
+    settings: &'s LineSettings,
+}
+
+/// Reports that came one after the other, and their lines.
+#[derive(Default)]
+struct Batch<'a> {
+    reports: Vec<Report<'a>>,
+    lines: Vec<&'a [u8]>,
+}
+
+impl Client<'_> {
+    /// Answers lines in their order, in as few writes as their replies have room in.
+    async fn answer<'a>(
+        &self,
+        lines: impl Iterator<Item = Line<'a>>,
+        stream: &mut TcpStream,
+        replies: &mut Replies,
+    ) -> io::Result<()> {
+        let mut batch = Batch::default();
+        for line in lines {
+            let (Line::Whole(text) | Line::TooLong(text)) = line;
+            self.log_line(text);
+            match self.read(line) {
+                Ok(Request::IAmAt(report)) => {
+                    batch.reports.push(report);
+                    batch.lines.push(text);
+                    continue;
+                }
+                Ok(Request::WhatsAt(question)) => {
+                    self.answer_reports(&mut batch, replies);
+                    let start = replies.out.len();
+                    self.service.node.metrics.whatsat.increment(1);
+                    if self.service.whats_at(&question, &mut replies.out) {
+                        reply::write_end_of_places(&mut replies.out);
+                        self.log_reply(&replies.out[start..]);
+                    } else {
+                        self.refuse(text, "unknown client", replies);
+                    }
+                }
+                Err(why) => {
+                    self.answer_reports(&mut batch, replies);
+                    self.refuse(text, &why, replies);
+                }
+            }
+            if replies.out.len() >= self.settings.waiting_bytes {
+                self.write(stream, replies).await?;
+            }
+        }
+        self.answer_reports(&mut batch, replies);
+        self.write(stream, replies).await
+    }
+
+    fn read<'a>(&self, line: Line<'a>) -> Result<Request<'a>, String> {
+        let Line::Whole(text) = line else {
+            return Err("line too long".into());
+        };
+        let request = Request::parse(text).map_err(|error| error.to_string())?;
+        let (Request::IAmAt(Report { client, .. }) | Request::WhatsAt(Question { client, .. })) =
+            request;
+        if client.len() > self.settings.client_id_bytes {
+            return Err(RequestError::ClientIdTooLong.to_string());
+        }
+        Ok(request)
+    }
+
+    fn answer_reports(&self, batch: &mut Batch<'_>, replies: &mut Replies) {
+        if batch.reports.is_empty() {
+            return;
+        }
+        let node = &self.service.node;
+        let mut heard = std::mem::take(&mut replies.heard);
+        self.service.i_am_at(&batch.reports, &mut heard);
+        node.metrics.iamat.increment(batch.reports.len() as u64);
+        for (index, report) in batch.reports.iter().enumerate() {
+            if heard.outcomes[index] == Outcome::Full {
+                self.refuse(batch.lines[index], "too many clients", replies);
+            } else {
+                let start = replies.out.len();
+                reply::write_at(
+                    &mut replies.out,
+                    &node.origin.server,
+                    heard.at(index, report),
+                );
+                self.log_reply(&replies.out[start..]);
+            }
+        }
+        replies.heard = heard;
+        batch.reports.clear();
+        batch.lines.clear();
+    }
+
+    /// The client hears its line again; the log hears why.
+    fn refuse(&self, line: &[u8], why: &str, replies: &mut Replies) {
+        let node = &self.service.node;
+        node.metrics.refused_lines.increment(1);
+        reply::write_refusal(&mut replies.out, line);
+        if !node.log.has_budget() {
+            return node.log.leave_out(Traffic::ClientOut, 1);
+        }
+        let line = [b"? ", &line[..line.len().min(LOGGED_BYTES)]].concat();
+        let fields = [
+            ("client", Value::Shown(&self.address)),
+            ("line", line.as_slice().into()),
+            ("why", why.into()),
+        ];
+        node.log.traffic(Traffic::ClientOut, &fields);
+    }
+
+    fn log_line(&self, line: &[u8]) {
+        let log = &self.service.node.log;
+        if !log.has_budget() {
+            return log.leave_out(Traffic::ClientIn, 1);
+        }
+        let fields = [
+            ("client", Value::Shown(&self.address)),
+            ("line", line.into()),
+        ];
+        log.traffic(Traffic::ClientIn, &fields);
+    }
+
+    /// Logs the first line of a reply, and how long it is with its places.
+    fn log_reply(&self, reply: &[u8]) {
+        let log = &self.service.node.log;
+        if !log.has_budget() {
+            return log.leave_out(Traffic::ClientOut, 1);
+        }
+        let first = reply
+            .split(|byte| *byte == b'\n')
+            .next()
+            .unwrap_or_default();
+        let fields = [
+            ("client", Value::Shown(&self.address)),
+            ("line", first.into()),
+            ("bytes", (reply.len() as u64).into()),
+        ];
+        log.traffic(Traffic::ClientOut, &fields);
+    }
+
+    /// Writes all replies that are made. A client that takes none of it for too long is an error.
+    async fn write(&self, stream: &mut TcpStream, replies: &mut Replies) -> io::Result<()> {
+        let mut rest = replies.out.as_slice();
+        while !rest.is_empty() {
+            let Ok(written) = timeout(self.settings.stalled_timeout, stream.write(rest)).await
+            else {
+                self.service.node.metrics.timed_out_connections.increment(1);
+                return Err(io::Error::other("the client does not read"));
+            };
+            rest = &rest[written?..];
+        }
+        replies.out.clear();
+        Ok(())
+    }
+}

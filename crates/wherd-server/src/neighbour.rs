@@ -1,0 +1,478 @@
+//! One neighbour: dial or accept, hello, read loop, write loop, back-off.
+//!
+//! Both sides dial while they have no link, so that a server that starts is linked at once. A
+//! link's socket is never written to unless it can take more: its write loop asks the replica for
+//! the next bytes, and nothing is pushed at it.
+
+use crate::config::{Address, Config};
+use crate::node::{Adopted, Node};
+use crate::telemetry::{Level, Traffic, Value};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout, timeout_at};
+use wherd_core::LinkIndex;
+use wherd_proto::frame::{self, Frame, Hello, PROTOCOL_VERSION};
+use wherd_proto::{Origin, ServerName};
+
+/// How long a neighbour may take to accept a connection.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a neighbour may take to say HELLO.
+const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
+/// How much is asked of the replica at a time: what a socket takes at once.
+const DRAIN_BYTES: usize = 64 * 1024;
+
+/// The clocks and limits of links.
+#[derive(Clone, Copy)]
+pub(crate) struct LinkSettings {
+    ping_interval: Duration,
+    dead_after: Duration,
+    redial_min: Duration,
+    redial_max: Duration,
+    stalled_timeout: Duration,
+    frame_bytes: usize,
+}
+
+impl LinkSettings {
+    pub(crate) fn new(config: &Config) -> Self {
+        let replication = &config.replication;
+        Self {
+            ping_interval: Duration::from_millis(replication.ping_interval_ms),
+            dead_after: Duration::from_millis(replication.dead_after_ms),
+            redial_min: Duration::from_millis(replication.redial_min_ms),
+            redial_max: Duration::from_millis(replication.redial_max_ms),
+            stalled_timeout: Duration::from_secs(config.limits.stalled_timeout_s),
+            frame_bytes: config.limits.frame_bytes,
+        }
+    }
+}
+
+/// Dials a neighbour whenever there is no link to it; never ends.
+pub(crate) async fn keep_linked(
+    node: Arc<Node>,
+    link: LinkIndex,
+    address: Address,
+    settings: LinkSettings,
+) {
+    let mut pause = settings.redial_min;
+    loop {
+        while node.is_linked(link) {
+            node.neighbours[link.0].dial_wanted.notified().await;
+            pause = settings.redial_min;
+        }
+        match dial(&node, link, &address, settings).await {
+            Ok(()) => pause = settings.redial_min,
+            Err(error) => {
+                if !node.is_linked(link) {
+                    log_no_link(&node, link, &error);
+                }
+                // Full jitter: servers that lost each other at once do not dial in step.
+                tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
+                pause = (pause * 2).min(settings.redial_max);
+            }
+        }
+    }
+}
+
+/// Tells once why there is no link, and then only when the reason changes.
+fn log_no_link(node: &Node, link: LinkIndex, error: &io::Error) {
+    let why = error.to_string();
+    if node.note_error(link, &why) {
+        let fields = [
+            ("neighbour", node.neighbours[link.0].name.as_str().into()),
+            ("why", why.as_str().into()),
+        ];
+        node.log.event(Level::Info, "link.failed", &fields);
+    }
+}
+
+/// Dials, says HELLO, and carries the link to its end; an error where it did not come up.
+async fn dial(
+    node: &Arc<Node>,
+    link: LinkIndex,
+    address: &Address,
+    settings: LinkSettings,
+) -> io::Result<()> {
+    let stream = timeout(DIAL_TIMEOUT, TcpStream::connect(address.pair())).await??;
+    stream.set_nodelay(true)?;
+    let mut connection = Connection::new(stream, settings);
+    let name = &node.neighbours[link.0].name;
+    connection.say_hello(node, name).await?;
+    let hello = connection.hear_hello().await?;
+    check_hello(node, &hello)?;
+    if hello.origin.server != *name {
+        return Err(io::Error::other(format!(
+            "{} answers there",
+            hello.origin.server
+        )));
+    }
+    let adopted = node.adopt(link, &hello, true).map_err(io::Error::other)?;
+    connection.carry(node, link, &hello, adopted).await;
+    Ok(())
+}
+
+/// Accepts neighbours; never ends.
+pub(crate) async fn accept(node: Arc<Node>, listener: TcpListener, settings: LinkSettings) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, address)) => {
+                let node = Arc::clone(&node);
+                tokio::spawn(async move {
+                    if let Err(error) = answer(&node, stream, settings).await {
+                        let why = error.to_string();
+                        let fields = [
+                            ("address", Value::Shown(&address)),
+                            ("why", why.as_str().into()),
+                        ];
+                        node.log.event(Level::Info, "link.refused", &fields);
+                    }
+                });
+            }
+            // Out of descriptors, most likely: they come back when somebody leaves.
+            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
+    }
+}
+
+/// Hears HELLO, answers it or refuses, and carries the link to its end.
+async fn answer(node: &Arc<Node>, stream: TcpStream, settings: LinkSettings) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut connection = Connection::new(stream, settings);
+    let hello = connection.hear_hello().await.inspect_err(|error| {
+        if error.kind() == io::ErrorKind::InvalidData {
+            node.metrics.bad_frames.increment(1);
+        }
+    })?;
+    let link = node
+        .neighbours
+        .iter()
+        .position(|n| n.name == hello.origin.server)
+        .map(LinkIndex);
+    let accepted = check_hello(node, &hello).and_then(|()| {
+        let unknown = || io::Error::other(format!("{} is no neighbour", hello.origin.server));
+        let link = link.ok_or_else(unknown)?;
+        Ok((
+            link,
+            node.adopt(link, &hello, false).map_err(io::Error::other)?,
+        ))
+    });
+    match accepted {
+        Ok((link, adopted)) => {
+            let number = adopted.connection;
+            if let Err(error) = connection.say_hello(node, &hello.origin.server).await {
+                node.disconnect(link, number, &error.to_string());
+                return Err(error);
+            }
+            connection.carry(node, link, &hello, adopted).await;
+            Ok(())
+        }
+        Err(error) => {
+            let mut refusal = Vec::new();
+            frame::write_refusal(&mut refusal, &error.to_string());
+            connection.write(&refusal).await?;
+            Err(error)
+        }
+    }
+}
+
+/// Whether who says this may be a neighbour at all.
+fn check_hello(node: &Node, hello: &Hello) -> io::Result<()> {
+    let refuse = |why: String| Err(io::Error::other(why));
+    let Origin { server, .. } = &hello.origin;
+    if hello.version != PROTOCOL_VERSION {
+        return refuse(format!(
+            "{server} speaks version {}, and {} version {PROTOCOL_VERSION}",
+            hello.version, node.origin.server
+        ));
+    }
+    if hello.herd != node.herd {
+        return refuse(format!(
+            "{server} is of the herd {}, and this is {}",
+            hello.herd, node.herd
+        ));
+    }
+    if hello.to != node.origin.server {
+        return refuse(format!(
+            "{server} means {}, and this is {}",
+            hello.to, node.origin.server
+        ));
+    }
+    Ok(())
+}
+
+/// A socket between two servers, and what was read of it and not taken yet.
+struct Connection {
+    reader: FrameReader,
+    writer: OwnedWriteHalf,
+    address: String,
+    settings: LinkSettings,
+}
+
+impl Connection {
+    fn new(stream: TcpStream, settings: LinkSettings) -> Self {
+        let address = stream
+            .peer_addr()
+            .map_or_else(|_| "gone".into(), |a| a.to_string());
+        let (socket, writer) = stream.into_split();
+        let reader = FrameReader {
+            socket,
+            buffer: Vec::new(),
+            limit: settings.frame_bytes,
+        };
+        Self {
+            reader,
+            writer,
+            address,
+            settings,
+        }
+    }
+
+    async fn say_hello(&mut self, node: &Node, to: &ServerName) -> io::Result<()> {
+        let mut out = Vec::new();
+        frame::write_hello(&mut out, &node.hello(to));
+        self.write(&out).await
+    }
+
+    async fn hear_hello(&mut self) -> io::Result<Hello> {
+        let deadline = Instant::now() + HELLO_TIMEOUT;
+        loop {
+            let mut taken = Vec::new();
+            let bytes = self.reader.take_frames(1, &mut taken)?;
+            match taken.pop() {
+                Some(Frame::Hello(hello)) => {
+                    drop(taken);
+                    self.reader.forget(bytes);
+                    return Ok(hello);
+                }
+                Some(Frame::Refusal(why)) => {
+                    return Err(io::Error::other(format!("refused: {why}")));
+                }
+                Some(_) => return Err(invalid("a frame before HELLO")),
+                None => timeout_at(deadline, self.reader.read()).await??,
+            };
+        }
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        timeout(self.settings.stalled_timeout, self.writer.write_all(bytes)).await?
+    }
+
+    /// Carries the link until it breaks, or a newer connection takes its place.
+    async fn carry(self, node: &Arc<Node>, link: LinkIndex, hello: &Hello, adopted: Adopted) {
+        let Self {
+            reader,
+            writer,
+            address,
+            settings,
+        } = self;
+        let number = adopted.connection;
+        node.log_link_up(link, hello, &address);
+        let why = tokio::select! {
+            why = read_loop(node, link, number, reader, settings) => why,
+            why = write_loop(node, link, number, writer, settings) => why,
+            () = adopted.replaced.cancelled() => io::Error::other("a newer connection took its place"),
+        };
+        if why.kind() == io::ErrorKind::InvalidData {
+            node.metrics.bad_frames.increment(1);
+        }
+        let why = why.to_string();
+        node.disconnect(link, number, &why);
+        let fields = [
+            ("neighbour", node.neighbours[link.0].name.as_str().into()),
+            ("why", why.as_str().into()),
+        ];
+        node.log.event(Level::Notice, "link.down", &fields);
+    }
+}
+
+/// Frames in, until there is a reason to stop; what that was.
+async fn read_loop(
+    node: &Node,
+    link: LinkIndex,
+    connection: u64,
+    mut reader: FrameReader,
+    settings: LinkSettings,
+) -> io::Error {
+    loop {
+        let mut frames = Vec::new();
+        let taken = match reader.take_frames(usize::MAX, &mut frames) {
+            Ok(bytes) => bytes,
+            Err(error) => return error,
+        };
+        for frame in &frames {
+            answer_ping(node, link, frame);
+            log_frame(node, link, Traffic::NeighbourIn, frame);
+        }
+        if !frames.is_empty()
+            && let Err(fault) = node.receive(link, connection, &frames)
+        {
+            return invalid(fault);
+        }
+        drop(frames);
+        reader.forget(taken);
+        match timeout(settings.dead_after, reader.read()).await {
+            Ok(Ok(bytes)) => node.metrics.link_bytes_received.increment(bytes as u64),
+            Ok(Err(error)) => return error,
+            Err(_) => return io::Error::other("no sign of life"),
+        }
+    }
+}
+
+fn answer_ping(node: &Node, link: LinkIndex, frame: &Frame<'_>) {
+    let neighbour = &node.neighbours[link.0];
+    match frame {
+        Frame::Ping(value) => {
+            neighbour
+                .pong_wanted
+                .store(value.wrapping_add(1), Ordering::Relaxed);
+            neighbour.send_wanted.notify_one();
+        }
+        Frame::Pong(sent_at_us) => {
+            let now_us = node.now_ns() / 1000;
+            neighbour
+                .round_trip_us
+                .store(now_us.saturating_sub(*sent_at_us), Ordering::Relaxed);
+        }
+        _ => {}
+    }
+}
+
+/// Bytes out as the socket takes them, until there is a reason to stop; what that was.
+async fn write_loop(
+    node: &Node,
+    link: LinkIndex,
+    connection: u64,
+    mut writer: OwnedWriteHalf,
+    settings: LinkSettings,
+) -> io::Error {
+    let neighbour = &node.neighbours[link.0];
+    let mut out = Vec::with_capacity(DRAIN_BYTES);
+    loop {
+        out.clear();
+        let pong = neighbour.pong_wanted.swap(0, Ordering::Relaxed);
+        if pong > 0 {
+            frame::write_pong(&mut out, pong - 1);
+        }
+        let has_more = node.drain(link, connection, &mut out, DRAIN_BYTES);
+        if out.is_empty() && has_more {
+            tokio::task::yield_now().await;
+            continue;
+        }
+        if out.is_empty() {
+            let wanted = neighbour.send_wanted.notified();
+            if timeout(settings.ping_interval, wanted).await.is_ok() {
+                continue;
+            }
+            frame::write_ping(&mut out, node.now_ns() / 1000);
+        }
+        log_frames(node, link, &out, settings.frame_bytes);
+        match timeout(settings.stalled_timeout, writer.write_all(&out)).await {
+            Ok(Ok(())) => node.metrics.link_bytes_sent.increment(out.len() as u64),
+            Ok(Err(error)) => return error,
+            Err(_) => return io::Error::other("the neighbour does not read"),
+        }
+    }
+}
+
+/// The log of what goes out is read off the bytes that go out.
+fn log_frames(node: &Node, link: LinkIndex, mut bytes: &[u8], limit: usize) {
+    if !node.log.has_budget() {
+        node.log.leave_out(Traffic::NeighbourOut, 1);
+        return;
+    }
+    while let Ok(Some((frame, taken))) = frame::decode(bytes, limit) {
+        log_frame(node, link, Traffic::NeighbourOut, &frame);
+        bytes = &bytes[taken..];
+    }
+}
+
+/// One line for each update and each COMMIT or HAVE; none for signs of life.
+fn log_frame(node: &Node, link: LinkIndex, kind: Traffic, frame: &Frame<'_>) {
+    let name = (
+        "neighbour",
+        Value::from(node.neighbours[link.0].name.as_str()),
+    );
+    let (verb, vector) = match frame {
+        Frame::Updates(updates) => {
+            if !node.log.has_budget() {
+                return node.log.leave_out(kind, updates.entries.len() as u64);
+            }
+            for (origin, update) in &updates.entries {
+                let origin = &updates.origins[*origin];
+                let line = ["AT", origin.server.as_str(), ""].join(" ").into_bytes();
+                let line = [line.as_slice(), update.at.as_bytes()].concat();
+                let fields = [
+                    name,
+                    ("line", line.as_slice().into()),
+                    ("run", origin.incarnation.into()),
+                    ("sequence", update.sequence.into()),
+                ];
+                node.log.traffic(kind, &fields);
+            }
+            return;
+        }
+        Frame::Commit { reflected, .. } => ("COMMIT", reflected),
+        Frame::Have(reflected) => ("HAVE", reflected),
+        _ => return,
+    };
+    if !node.log.has_budget() {
+        return node.log.leave_out(kind, 1);
+    }
+    let vector: Vec<_> = vector
+        .iter()
+        .map(|(origin, sequence)| format!("{origin}:{sequence}"))
+        .collect();
+    let line = format!("{verb} {}", vector.join(" "));
+    node.log
+        .traffic(kind, &[name, ("line", line.as_str().into())]);
+}
+
+/// The reading side of a connection between servers.
+struct FrameReader {
+    socket: OwnedReadHalf,
+    buffer: Vec<u8>,
+    limit: usize,
+}
+
+impl FrameReader {
+    /// Waits for more bytes; how many came.
+    async fn read(&mut self) -> io::Result<usize> {
+        if self.buffer.capacity() - self.buffer.len() < DRAIN_BYTES / 2 {
+            self.buffer.reserve(DRAIN_BYTES);
+        }
+        match self.socket.read_buf(&mut self.buffer).await? {
+            0 => Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the neighbour closed it",
+            )),
+            bytes => Ok(bytes),
+        }
+    }
+
+    /// Decodes up to `most` frames that are whole; how many bytes they took.
+    fn take_frames<'a>(&'a self, most: usize, frames: &mut Vec<Frame<'a>>) -> io::Result<usize> {
+        let mut taken = 0;
+        while frames.len() < most
+            && let Some((frame, bytes)) =
+                frame::decode(&self.buffer[taken..], self.limit).map_err(invalid)?
+        {
+            frames.push(frame);
+            taken += bytes;
+        }
+        Ok(taken)
+    }
+
+    /// Drops bytes whose frames have been dealt with.
+    fn forget(&mut self, bytes: usize) {
+        self.buffer.drain(..bytes);
+    }
+}
+
+/// What a neighbour sent breaks the rules.
+fn invalid(why: impl ToString) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, why.to_string())
+}

@@ -1,0 +1,477 @@
+//! The one place where replicated state is locked, changed and acted on.
+
+use crate::config::Config;
+use crate::status::NeighbourStatus;
+use crate::telemetry::{Level, Log, Metrics, Reading, Traffic, Value};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use wherd_core::{Effect, Fate, LinkFault, LinkIndex, Outcome, Policy, Replica, Settings, Trace};
+use wherd_proto::frame::{Frame, Hello, PROTOCOL_VERSION};
+use wherd_proto::{AtText, Origin, Position, Report, ServerName, reply};
+
+/// This run of this server, and its neighbours.
+pub(crate) struct Node {
+    pub(crate) origin: Origin,
+    pub(crate) herd: String,
+    pub(crate) neighbours: Vec<Neighbour>,
+    pub(crate) log: Log,
+    pub(crate) metrics: Metrics,
+    state: Mutex<State>,
+    /// Rung when the replica wants a tick and did not want one before.
+    tick_wanted: Notify,
+    started: Instant,
+}
+
+/// A neighbour, whether there is a link or not.
+pub(crate) struct Neighbour {
+    pub(crate) name: ServerName,
+    /// Rung when its link has something to send.
+    pub(crate) send_wanted: Notify,
+    /// Rung when its link went down: time to dial.
+    pub(crate) dial_wanted: Notify,
+    /// The value of a PING that waits for its PONG, plus one; 0 where none does.
+    pub(crate) pong_wanted: AtomicU64,
+    /// How long the last PING took there and back; 0 where none did yet.
+    pub(crate) round_trip_us: AtomicU64,
+}
+
+struct State {
+    replica: Replica,
+    connections: Vec<Option<Connection>>,
+    last_errors: Vec<Option<String>>,
+    next_connection: u64,
+}
+
+/// The connection that carries a link.
+struct Connection {
+    number: u64,
+    /// Which side dialled it: the tie-break where both did.
+    dialled_by: ServerName,
+    incarnation: u64,
+    replaced: CancellationToken,
+    up_since: Instant,
+}
+
+/// A connection that became the link.
+pub(crate) struct Adopted {
+    pub(crate) connection: u64,
+    /// Cancelled when a newer connection takes its place.
+    pub(crate) replaced: CancellationToken,
+}
+
+impl Node {
+    pub(crate) fn new(config: &Config, name: &ServerName, log: Log) -> Self {
+        let neighbours: Vec<_> = config
+            .server(name.as_str())
+            .map(|server| server.neighbours.as_slice())
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|name| ServerName::new(name).ok())
+            .map(Neighbour::new)
+            .collect();
+        let origin = Origin {
+            server: name.clone(),
+            incarnation: fresh_incarnation(),
+        };
+        let settings = Settings {
+            policy: Policy::Flood,
+            has_catch_up: !config.classic,
+            max_clients: config.limits.clients,
+            have_interval_ns: config.replication.have_interval_ms * 1_000_000,
+            ..Settings::default()
+        };
+        let replica = Replica::new(&origin, neighbours.len(), settings, (random(), random()));
+        let state = State {
+            replica,
+            connections: neighbours.iter().map(|_| None).collect(),
+            last_errors: vec![None; neighbours.len()],
+            next_connection: 0,
+        };
+        Self {
+            origin,
+            herd: config.herd.name.clone(),
+            neighbours,
+            log,
+            metrics: Metrics::new(),
+            state: Mutex::new(state),
+            tick_wanted: Notify::new(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Takes reports of clients, in their order; pushes what became of each.
+    pub(crate) fn report<'a>(
+        &self,
+        reports: impl Iterator<Item = (&'a Report<'a>, AtText<'a>)>,
+        received_at_ns: i64,
+        outcomes: &mut Vec<Outcome>,
+    ) {
+        self.change(|replica, now_ns, effects| {
+            replica.report(reports, received_at_ns, now_ns, outcomes, effects);
+        });
+    }
+
+    /// Writes the AT line of a client's newest report behind what `out` has; where it was, or
+    /// `None` where it was never heard of.
+    pub(crate) fn locate(&self, client: &[u8], out: &mut Vec<u8>) -> Option<Position> {
+        let state = self.lock();
+        let located = state.replica.locate(client)?;
+        reply::write_at(out, &located.origin.server, located.at);
+        Some(located.position)
+    }
+
+    /// Takes frames off the link that `connection` carries, up to the first that is a fault.
+    pub(crate) fn receive(
+        &self,
+        link: LinkIndex,
+        connection: u64,
+        frames: &[Frame<'_>],
+    ) -> Result<(), LinkFault> {
+        self.change_link(link, connection, |replica, now_ns, effects| {
+            frames
+                .iter()
+                .try_for_each(|frame| replica.receive(link, frame, now_ns, effects))
+        })
+        .unwrap_or(Ok(()))
+    }
+
+    /// Writes what the link has to send behind what `out` has; whether there is more.
+    pub(crate) fn drain(
+        &self,
+        link: LinkIndex,
+        connection: u64,
+        out: &mut Vec<u8>,
+        max_bytes: usize,
+    ) -> bool {
+        self.change_link(link, connection, |replica, _, effects| {
+            replica.drain(link, out, max_bytes, effects)
+        })
+        .unwrap_or(false)
+    }
+
+    /// What this server says first to a neighbour.
+    pub(crate) fn hello(&self, to: &ServerName) -> Hello {
+        Hello {
+            version: PROTOCOL_VERSION,
+            herd: self.herd.clone(),
+            origin: self.origin.clone(),
+            to: to.clone(),
+            reflected: self.lock().replica.reflected(),
+        }
+    }
+
+    /// Makes a connection the link to the neighbour that said `hello` on it; or tells why not.
+    ///
+    /// Where both sides dialled at once there are two connections; both sides keep the one that
+    /// the server with the smaller name dialled. A neighbour's newer run takes the place of its
+    /// older one at once, and a connection dialled again takes that of the one it dialled before.
+    pub(crate) fn adopt(
+        &self,
+        link: LinkIndex,
+        hello: &Hello,
+        is_dialled_here: bool,
+    ) -> Result<Adopted, String> {
+        let there = &hello.origin;
+        let dialled_by = if is_dialled_here {
+            &self.origin.server
+        } else {
+            &there.server
+        };
+        let preferred = (&self.origin.server).min(&there.server);
+        let mut state = self.lock();
+        if let Some(old) = &state.connections[link.0] {
+            if old.incarnation > there.incarnation {
+                return Err(format!("a newer run of {} is linked", there.server));
+            }
+            let is_same_run = old.incarnation == there.incarnation;
+            if is_same_run && dialled_by != preferred && old.dialled_by != *dialled_by {
+                return Err(format!("{} is linked already", there.server));
+            }
+            old.replaced.cancel();
+            state.replica.link_down(link);
+        }
+        state.next_connection += 1;
+        let number = state.next_connection;
+        let replaced = CancellationToken::new();
+        state.connections[link.0] = Some(Connection {
+            number,
+            dialled_by: dialled_by.clone(),
+            incarnation: there.incarnation,
+            replaced: replaced.clone(),
+            up_since: Instant::now(),
+        });
+        state.last_errors[link.0] = None;
+        self.change_locked(state, |replica, now_ns, effects| {
+            replica.link_up(link, &hello.reflected, now_ns, effects);
+        });
+        Ok(Adopted {
+            connection: number,
+            replaced,
+        })
+    }
+
+    /// The connection is gone; if it was the link, so is that.
+    pub(crate) fn disconnect(&self, link: LinkIndex, connection: u64, why: &str) {
+        let mut state = self.lock();
+        if is_current(&state, link, connection) {
+            state.connections[link.0] = None;
+            state.replica.link_down(link);
+            state.last_errors[link.0] = Some(why.to_owned());
+            drop(state);
+            self.neighbours[link.0].dial_wanted.notify_one();
+        }
+    }
+
+    /// Keeps why a neighbour could not be reached, for the status; whether that is news.
+    pub(crate) fn note_error(&self, link: LinkIndex, why: &str) -> bool {
+        let new = Some(why.to_owned());
+        let mut state = self.lock();
+        let is_news = state.last_errors[link.0] != new;
+        state.last_errors[link.0] = new;
+        is_news
+    }
+
+    pub(crate) fn is_linked(&self, link: LinkIndex) -> bool {
+        self.lock().connections[link.0].is_some()
+    }
+
+    /// Lets time go on for the replica, whenever it wants to know; never ends.
+    pub(crate) async fn keep_time(&self) {
+        loop {
+            let next_tick_at_ns = self.lock().replica.next_tick_at_ns();
+            match next_tick_at_ns {
+                None => self.tick_wanted.notified().await,
+                Some(at_ns) => {
+                    let wait = Duration::from_nanos(at_ns.saturating_sub(self.now_ns()));
+                    tokio::time::sleep(wait).await;
+                    self.change(|replica, now_ns, effects| replica.tick(now_ns, effects));
+                }
+            }
+        }
+    }
+
+    /// Why this server does not yet answer with all that the herd knows; empty when it does.
+    pub(crate) fn not_ready(&self) -> Vec<String> {
+        let state = self.lock();
+        let mut reasons = Vec::new();
+        if !state.connections.is_empty() && state.connections.iter().all(Option::is_none) {
+            reasons.push("cut off from every neighbour".to_owned());
+        }
+        if state.replica.is_catching_up() {
+            reasons.push("catching up".to_owned());
+        }
+        reasons
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// What of this server's status is in its replica and its links.
+    pub(crate) fn read_status(&self, status: &mut crate::status::Status) {
+        let state = self.lock();
+        let counts = state.replica.counts();
+        status.clients_count = state.replica.clients_count() as u64;
+        status.accepted_count = counts.accepted;
+        status.received_count = counts.received;
+        status.superseded_count = counts.older + counts.superseded;
+        status.digest = format!("{:016x}", state.replica.digest().total());
+        let reflected = state.replica.reflected().into_iter();
+        status.reflected = reflected
+            .map(|(origin, s)| (origin.to_string(), s))
+            .collect();
+        status.neighbours = (0..self.neighbours.len())
+            .map(|i| self.neighbour_status(&state, i))
+            .collect();
+    }
+
+    fn neighbour_status(&self, state: &State, index: usize) -> NeighbourStatus {
+        let neighbour = &self.neighbours[index];
+        let connection = state.connections[index].as_ref();
+        let (counts, waiting_count) = state
+            .replica
+            .link_counts(LinkIndex(index))
+            .unwrap_or_default();
+        let round_trip_us = neighbour.round_trip_us.load(Ordering::Relaxed);
+        NeighbourStatus {
+            name: neighbour.name.to_string(),
+            is_up: connection.is_some(),
+            up_for_s: connection.map(|connection| connection.up_since.elapsed().as_secs()),
+            round_trip_us: (connection.is_some() && round_trip_us > 0).then_some(round_trip_us),
+            waiting_count: waiting_count as u64,
+            sent_count: counts.sent,
+            received_count: counts.received,
+            last_error: state.last_errors[index].clone(),
+        }
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub(crate) fn render_metrics(&self) -> String {
+        let is_ready = self.not_ready().is_empty();
+        let state = self.lock();
+        let links = (0..self.neighbours.len()).map(LinkIndex);
+        let reading = Reading {
+            counts: state.replica.counts(),
+            clients_count: state.replica.clients_count(),
+            links_up_count: state.connections.iter().flatten().count(),
+            waiting_count: links
+                .filter_map(|link| state.replica.link_counts(link))
+                .map(|(_, waiting_count)| waiting_count as u64)
+                .sum(),
+            is_ready,
+            uptime_s: self.uptime().as_secs_f64(),
+        };
+        drop(state);
+        self.metrics.render(&reading)
+    }
+
+    /// Nanoseconds on a clock that never goes back.
+    pub(crate) fn now_ns(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock may have broken an invariant of the replica: better no server
+        // than one that spreads it.
+        self.state
+            .lock()
+            .unwrap_or_else(|_: PoisonError<_>| std::process::abort())
+    }
+
+    /// Changes the replica under one lock, then performs what it asks for.
+    fn change<R>(&self, input: impl FnOnce(&mut Replica, u64, &mut Vec<Effect>) -> R) -> R {
+        self.change_locked(self.lock(), input)
+    }
+
+    /// As [`Self::change`], if the connection still carries the link.
+    fn change_link<R>(
+        &self,
+        link: LinkIndex,
+        connection: u64,
+        input: impl FnOnce(&mut Replica, u64, &mut Vec<Effect>) -> R,
+    ) -> Option<R> {
+        let state = self.lock();
+        is_current(&state, link, connection).then(|| self.change_locked(state, input))
+    }
+
+    fn change_locked<R>(
+        &self,
+        mut state: MutexGuard<'_, State>,
+        input: impl FnOnce(&mut Replica, u64, &mut Vec<Effect>) -> R,
+    ) -> R {
+        let mut effects = Vec::new();
+        let wanted_tick = state.replica.next_tick_at_ns().is_some();
+        state.replica.set_tracing(self.log.has_budget());
+        let result = input(&mut state.replica, self.now_ns(), &mut effects);
+        for effect in &effects {
+            if let Effect::Traced(trace) = effect {
+                self.log_trace(&state.replica, trace);
+            }
+        }
+        let wants_tick = state.replica.next_tick_at_ns().is_some();
+        drop(state);
+        for effect in &effects {
+            if let Effect::LinkReady(link) = effect {
+                self.neighbours[link.0].send_wanted.notify_one();
+            }
+        }
+        if wants_tick && !wanted_tick {
+            self.tick_wanted.notify_one();
+        }
+        result
+    }
+
+    /// Tells where an update goes, or why it goes nowhere.
+    fn log_trace(&self, replica: &Replica, trace: &Trace) {
+        let name = |link: LinkIndex| self.neighbours[link.0].name.as_str();
+        let client = Value::from(replica.client(trace.client));
+        let origin = replica.origin(trace.origin);
+        let source = trace.source.map_or("client", name);
+        let mut fields = vec![
+            ("id", client),
+            ("origin", Value::Shown(origin)),
+            ("sequence", trace.sequence.into()),
+        ];
+        let why = match trace.fate {
+            Fate::Spread => {
+                let (to, withheld): (Vec<_>, Vec<_>) = replica
+                    .targets(trace.source)
+                    .partition(|(_, is_eager)| *is_eager);
+                let names = |links: &[(LinkIndex, bool)]| {
+                    links
+                        .iter()
+                        .map(|(link, _)| name(*link))
+                        .collect::<Vec<_>>()
+                        .join(",")
+                };
+                let (to, withheld) = (names(&to), names(&withheld));
+                fields.extend([("from", source.into()), ("to", to.as_str().into())]);
+                if !withheld.is_empty() {
+                    fields.extend([("withheld", withheld.as_str().into())]);
+                    fields.extend([("why", "it came from there".into())]);
+                }
+                return self.log.traffic(Traffic::Spread, &fields);
+            }
+            Fate::Held => "held already",
+            Fate::Older => "a newer report is held",
+            Fate::Suppressed(_) => "the neighbour has it",
+        };
+        let to = match trace.fate {
+            Fate::Suppressed(link) => name(link),
+            _ => "all",
+        };
+        fields.extend([
+            ("from", source.into()),
+            ("to", to.into()),
+            ("why", why.into()),
+        ]);
+        self.log.traffic(Traffic::Withheld, &fields);
+    }
+
+    /// Tells the log that a link came up.
+    pub(crate) fn log_link_up(&self, link: LinkIndex, hello: &Hello, address: &str) {
+        let fields = [
+            ("neighbour", self.neighbours[link.0].name.as_str().into()),
+            ("address", address.into()),
+            ("run", hello.origin.incarnation.into()),
+        ];
+        self.log.event(Level::Notice, "link.up", &fields);
+    }
+}
+
+impl Neighbour {
+    fn new(name: ServerName) -> Self {
+        Self {
+            name,
+            send_wanted: Notify::new(),
+            dial_wanted: Notify::new(),
+            pong_wanted: AtomicU64::new(0),
+            round_trip_us: AtomicU64::new(0),
+        }
+    }
+}
+
+fn is_current(state: &State, link: LinkIndex, connection: u64) -> bool {
+    state.connections[link.0]
+        .as_ref()
+        .is_some_and(|current| current.number == connection)
+}
+
+/// A number for this run that is larger than those of earlier runs and shared with none: the time
+/// in milliseconds, and twenty random bits.
+fn fresh_incarnation() -> u64 {
+    let since_1970 = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    (since_1970.as_millis() as u64) << 20 | random() & 0xf_ffff
+}
+
+/// Sixty-four bits that nobody can guess: the standard library's hash keys are of the system's
+/// randomness.
+fn random() -> u64 {
+    use std::hash::BuildHasher;
+    std::hash::RandomState::new().hash_one(0)
+}

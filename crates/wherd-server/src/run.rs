@@ -1,0 +1,296 @@
+//! One run of one server: opens everything in order, closes it in reverse.
+
+use crate::access::http;
+use crate::access::line::{self, LineSettings};
+use crate::config::{Address, Config, ServerConfig, UnknownServer};
+use crate::neighbour::{self, LinkSettings};
+use crate::node::Node;
+use crate::places::{Places, PlacesError};
+use crate::service::Service;
+use crate::status::{Addresses, PortsFile, ServerPorts};
+use crate::telemetry::log::log_path;
+use crate::telemetry::{Level, Log};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use wherd_core::LinkIndex;
+use wherd_proto::ServerName;
+
+/// How long clients have to be answered what was read of them, once the server stops.
+const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// What a run is told beside its configuration; each takes the place of what the file says.
+#[derive(Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Where the log goes.
+    pub log_dir: Option<PathBuf>,
+    /// Where data will be kept. Made, and left empty: everything is in memory.
+    pub data_dir: Option<PathBuf>,
+    /// Where to write what the listeners got.
+    pub ports_file: Option<PathBuf>,
+    /// A places file; one that cannot be used stops the start.
+    pub places_file: Option<PathBuf>,
+}
+
+/// Why a server does not start.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The herd has no server of this name.
+    #[error(transparent)]
+    UnknownServer(#[from] UnknownServer),
+    /// Somebody else listens there.
+    #[error("{server} cannot listen for {what} on {address}: the port is in use")]
+    PortInUse {
+        /// Which server.
+        server: String,
+        /// Which of its listeners: `clients`, `links` or `http`.
+        what: &'static str,
+        /// Where.
+        address: Address,
+    },
+    /// The address cannot be listened on.
+    #[error("{server} cannot listen for {what} on {address}: {error}")]
+    Listen {
+        /// Which server.
+        server: String,
+        /// Which of its listeners.
+        what: &'static str,
+        /// Where.
+        address: Address,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// The places file cannot be used.
+    #[error(transparent)]
+    Places(#[from] PlacesError),
+    /// The log cannot be written.
+    #[error("cannot write the log {}: {error}", path.display())]
+    Log {
+        /// Which file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+    /// A file or folder of the run cannot be made.
+    #[error("cannot write {}: {error}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// The sockets of one server, bound.
+struct Listeners {
+    clients: TcpListener,
+    links: TcpListener,
+    http: TcpListener,
+    addresses: Addresses,
+}
+
+/// Runs the server `name` of the herd until `shutdown` is cancelled.
+///
+/// Then it accepts no more, answers what it has read, writes its log out and frees its ports,
+/// within 0.3 s.
+///
+/// # Errors
+/// When it cannot start; nothing is left behind then but an empty log.
+pub async fn run(
+    config: Config,
+    name: &str,
+    options: RunOptions,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let config = with_options(config, &options);
+    let server = config.server(name)?.clone();
+    let (places, places_warning) = Places::open(&config)?;
+    if let Some(dir) = &options.data_dir {
+        let write = |error| RunError::Write {
+            path: dir.clone(),
+            error,
+        };
+        std::fs::create_dir_all(dir).map_err(write)?;
+    }
+    let listeners = Listeners::bind(&server).await?;
+    let log_file = log_path(&config.log.dir, name);
+    let log = Log::open(name, &config.log, config.classic).map_err(|error| RunError::Log {
+        path: log_file.clone(),
+        error,
+    })?;
+    if let Some(path) = &options.ports_file {
+        write_ports_file(path, name, &listeners.addresses, &log_file).map_err(|error| {
+            RunError::Write {
+                path: path.clone(),
+                error,
+            }
+        })?;
+    }
+    if let Some(warning) = places_warning {
+        let why = format!("{warning}; the built-in places answer");
+        log.event(
+            Level::Warning,
+            "places.unusable",
+            &[("why", why.as_str().into())],
+        );
+    }
+    log_start(&log, &config, &listeners.addresses);
+    let name = ServerName::new(name).unwrap_or_else(|error| {
+        unreachable!("the configuration checked its names: {error}");
+    });
+    let node = Arc::new(Node::new(&config, &name, log.clone()));
+    serve(&config, &server, node, places, listeners, shutdown).await;
+    log.event(Level::Info, "server.stop", &[]);
+    Ok(())
+}
+
+fn with_options(mut config: Config, options: &RunOptions) -> Config {
+    if let Some(dir) = &options.log_dir {
+        config.log.dir.clone_from(dir);
+    }
+    if let Some(file) = &options.places_file {
+        config.places.file = Some(file.clone());
+        config.places.optional = false;
+    }
+    config
+}
+
+/// Everything that runs, until the shutdown and what is left to do after it.
+async fn serve(
+    config: &Config,
+    server: &ServerConfig,
+    node: Arc<Node>,
+    places: Places,
+    listeners: Listeners,
+    shutdown: CancellationToken,
+) {
+    let clients = TaskTracker::new();
+    let mut tasks = JoinSet::new();
+    let http_server = http::Server {
+        node: Arc::clone(&node),
+        addresses: listeners.addresses,
+        is_classic: config.classic,
+        policy: config.herd.policy.word().to_owned(),
+    };
+    let links = LinkSettings::new(config);
+    tasks.spawn(neighbour::accept(Arc::clone(&node), listeners.links, links));
+    for (index, neighbour) in server.neighbours.iter().enumerate() {
+        if let Ok(neighbour) = config.server(neighbour) {
+            let address = neighbour.links.clone();
+            tasks.spawn(neighbour::keep_linked(
+                Arc::clone(&node),
+                LinkIndex(index),
+                address,
+                links,
+            ));
+        }
+    }
+    let timed = Arc::clone(&node);
+    tasks.spawn(async move { timed.keep_time().await });
+    tasks.spawn(http::serve(Arc::new(http_server), listeners.http));
+    let service = Arc::new(Service::new(node, places));
+    let settings = LineSettings::new(config);
+    tokio::select! {
+        () = line::accept(service, listeners.clients, settings, clients.clone(), shutdown.clone()) => {}
+        // A task that ended has panicked: the others would go on without it and look healthy.
+        Some(ended) = tasks.join_next() => std::panic::resume_unwind(match ended {
+            Ok(()) => Box::new("a task that never ends has ended"),
+            Err(error) => error.into_panic(),
+        }),
+    }
+    clients.close();
+    // Who is not done by then does not read.
+    let _ = tokio::time::timeout(DRAIN_TIMEOUT, clients.wait()).await;
+}
+
+impl Listeners {
+    async fn bind(server: &ServerConfig) -> Result<Self, RunError> {
+        let (clients, clients_address) = bind(server, "clients", &server.clients).await?;
+        let (links, links_address) = bind(server, "links", &server.links).await?;
+        let (http, http_address) = bind(server, "http", &server.http).await?;
+        let addresses = Addresses {
+            clients: clients_address,
+            links: links_address,
+            http: http_address,
+        };
+        Ok(Self {
+            clients,
+            links,
+            http,
+            addresses,
+        })
+    }
+}
+
+/// Listens on an address: the socket, and the address with the port that it got.
+async fn bind(
+    server: &ServerConfig,
+    what: &'static str,
+    address: &Address,
+) -> Result<(TcpListener, String), RunError> {
+    let bound = async {
+        let listener = TcpListener::bind(address.pair()).await?;
+        let port = listener.local_addr()?.port();
+        Ok((listener, address.with_port(port).to_string()))
+    };
+    bound.await.map_err(|error: io::Error| {
+        let (server, address) = (server.name.clone(), address.clone());
+        if error.kind() == io::ErrorKind::AddrInUse {
+            RunError::PortInUse {
+                server,
+                what,
+                address,
+            }
+        } else {
+            RunError::Listen {
+                server,
+                what,
+                address,
+                error,
+            }
+        }
+    })
+}
+
+/// Written beside its place and renamed, so that whoever sees the file sees all of it.
+fn write_ports_file(
+    path: &Path,
+    name: &str,
+    addresses: &Addresses,
+    log_file: &Path,
+) -> io::Result<()> {
+    let ports = ServerPorts {
+        addresses: addresses.clone(),
+        pid: std::process::id(),
+        log: log_file.display().to_string(),
+    };
+    let mut file = PortsFile::default();
+    file.servers.insert(name.to_owned(), ports);
+    let mut beside = path.to_owned().into_os_string();
+    beside.push(format!(".{}", std::process::id()));
+    std::fs::write(&beside, serde_json::to_vec_pretty(&file)?)?;
+    std::fs::rename(beside, path)
+}
+
+fn log_start(log: &Log, config: &Config, addresses: &Addresses) {
+    let fields = [
+        ("version", env!("CARGO_PKG_VERSION").into()),
+        ("clients", addresses.clients.as_str().into()),
+        ("links", addresses.links.as_str().into()),
+        ("http", addresses.http.as_str().into()),
+        (
+            "profile",
+            if config.classic { "classic" } else { "full" }.into(),
+        ),
+    ];
+    log.event(Level::Notice, "server.start", &fields);
+}

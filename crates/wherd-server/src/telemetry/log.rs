@@ -1,0 +1,588 @@
+//! The log: one event a line, readable as it stands, or JSON on request.
+//!
+//! There are two kinds of lines. *Events* are rare and always written. *Traffic* (every input and
+//! output) has a budget of lines a second; what is beyond it is summed up in one line a second, so
+//! that the log cannot become the load. Neither ever waits for the disk: lines go into a buffer,
+//! and a thread of the log's own writes it out.
+
+use crate::config::{LogConfig, LogFormat};
+use std::fmt::Display;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// How much may wait for the disk. Beyond it traffic is left out, and summed up.
+const MAX_WAITING_BYTES: usize = 16 << 20;
+/// How long lines are collected before they are written together.
+const COLLECT: Duration = Duration::from_millis(20);
+const BUDGET_PERIOD: Duration = Duration::from_secs(1);
+
+/// How much an event matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// For who reads the log.
+    Info,
+    /// Also for who watches the terminal.
+    Notice,
+    /// Something is wrong, and the server goes on.
+    Warning,
+}
+
+/// The kinds of traffic, each with the name that its lines have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Traffic {
+    ClientIn,
+    ClientOut,
+    NeighbourIn,
+    NeighbourOut,
+    Spread,
+    Withheld,
+    Places,
+}
+
+impl Traffic {
+    const NAMES: [&str; 7] = [
+        "client.in",
+        "client.out",
+        "neighbour.in",
+        "neighbour.out",
+        "spread",
+        "withheld",
+        "places",
+    ];
+
+    const fn name(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+}
+
+/// The value of a field.
+#[derive(Clone, Copy)]
+pub(crate) enum Value<'a> {
+    /// Bytes from anywhere: escaped, quoted where that helps a reader.
+    Bytes(&'a [u8]),
+    /// Something of our own.
+    Shown(&'a (dyn Display + Sync)),
+    Number(u64),
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Bytes(text.as_bytes())
+    }
+}
+
+impl<'a> From<&'a [u8]> for Value<'a> {
+    fn from(bytes: &'a [u8]) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<u64> for Value<'_> {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+type Fields<'a> = &'a [(&'static str, Value<'a>)];
+
+/// A server's log. The last handle that is dropped writes out what waits.
+#[derive(Clone)]
+pub(crate) struct Log {
+    shared: Arc<Shared>,
+    _writer: Arc<Writer>,
+}
+
+struct Shared {
+    name: String,
+    format: LogFormat,
+    waiting: Mutex<Waiting>,
+    has_lines: Condvar,
+    /// Traffic lines that may still be written in this second; `i64::MAX / 2`: any number.
+    budget: AtomicI64,
+    left_out: [AtomicU64; Traffic::NAMES.len()],
+}
+
+#[derive(Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    is_closed: bool,
+    /// The second that `second_text` spells.
+    second: u64,
+    second_text: String,
+}
+
+/// Ends the writing thread when the last [`Log`] is dropped.
+struct Writer {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.lock().is_closed = true;
+        self.shared.has_lines.notify_one();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        // A writer that panicked has said so; there is nothing left to wait for.
+        let _ = thread.map(JoinHandle::join);
+    }
+}
+
+impl Log {
+    /// Opens `<dir>/<name>.log` to append to it; makes the folder. `is_complete`: traffic has no
+    /// budget.
+    ///
+    /// # Errors
+    /// When the folder or the file cannot be made.
+    pub(crate) fn open(name: &str, config: &LogConfig, is_complete: bool) -> std::io::Result<Self> {
+        let file = RotatedFile::open(log_path(&config.dir, name), config)?;
+        let lines_per_second =
+            i64::try_from(config.traffic_lines_per_second).unwrap_or(i64::MAX / 2);
+        let lines_per_second = if is_complete {
+            i64::MAX / 2
+        } else {
+            lines_per_second
+        };
+        let shared = Arc::new(Shared {
+            name: name.to_owned(),
+            format: config.format,
+            waiting: Mutex::default(),
+            has_lines: Condvar::new(),
+            budget: AtomicI64::new(lines_per_second),
+            left_out: Default::default(),
+        });
+        let writer = Arc::clone(&shared);
+        let thread = std::thread::Builder::new()
+            .name("log".into())
+            .spawn(move || writer.write_out(file, lines_per_second))?;
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            thread: Mutex::new(Some(thread)),
+        };
+        Ok(Self {
+            shared,
+            _writer: Arc::new(writer),
+        })
+    }
+
+    /// Writes an event.
+    pub(crate) fn event(&self, level: Level, name: &str, fields: Fields<'_>) {
+        if level > Level::Info {
+            self.shared.tell_terminal(name, fields);
+        }
+        self.shared.push(name, fields);
+    }
+
+    /// Whether there is budget for another line of traffic: a cheap look, to save the work of
+    /// making it.
+    pub(crate) fn has_budget(&self) -> bool {
+        self.shared.budget.load(Ordering::Relaxed) > 0
+    }
+
+    /// Writes a line of traffic, or counts it where the budget is used up.
+    pub(crate) fn traffic(&self, kind: Traffic, fields: Fields<'_>) {
+        if self.shared.budget.fetch_sub(1, Ordering::Relaxed) > 0 {
+            self.shared.push(kind.name(), fields);
+        } else {
+            self.leave_out(kind, 1);
+        }
+    }
+
+    /// Counts lines of traffic that were not even made.
+    pub(crate) fn leave_out(&self, kind: Traffic, count: u64) {
+        self.shared.left_out[kind as usize].fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+/// Where the log of a server is.
+pub(crate) fn log_path(dir: &Path, name: &str) -> PathBuf {
+    dir.join(format!("{name}.log"))
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, name: &str, fields: Fields<'_>) {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let mut waiting = self.lock();
+        if waiting.lines.len() >= MAX_WAITING_BYTES {
+            if let Some(kind) = Traffic::NAMES.iter().position(|traffic| *traffic == name) {
+                self.left_out[kind].fetch_add(1, Ordering::Relaxed);
+            }
+            return;
+        }
+        let is_first = waiting.lines.is_empty();
+        waiting.push(self.format, now, name, fields);
+        drop(waiting);
+        if is_first {
+            self.has_lines.notify_one();
+        }
+    }
+
+    fn tell_terminal(&self, name: &str, fields: Fields<'_>) {
+        let mut line = format!("{}: {name}", self.name).into_bytes();
+        fields
+            .iter()
+            .for_each(|(key, value)| push_text_field(&mut line, key, value));
+        line.push(b'\n');
+        // Nobody may be there to read it.
+        let _ = std::io::stderr().write_all(&line);
+    }
+
+    /// The writing thread: until the log is closed and all is written.
+    fn write_out(&self, mut file: RotatedFile, lines_per_second: i64) {
+        let (mut lines, mut period_began) = (Vec::new(), Instant::now());
+        loop {
+            let is_closed = {
+                let mut waiting = self.lock();
+                if waiting.lines.is_empty() && !waiting.is_closed {
+                    let waited = self.has_lines.wait_timeout(waiting, BUDGET_PERIOD);
+                    waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
+                }
+                std::mem::swap(&mut waiting.lines, &mut lines);
+                waiting.is_closed
+            };
+            file.write(&lines);
+            lines.clear();
+            if period_began.elapsed() >= BUDGET_PERIOD || is_closed {
+                period_began = Instant::now();
+                self.budget.store(lines_per_second, Ordering::Relaxed);
+                self.sum_up();
+            }
+            if !is_closed {
+                std::thread::sleep(COLLECT);
+            } else if self.lock().lines.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// One line about the traffic that was left out, if any was.
+    fn sum_up(&self) {
+        let counts = self
+            .left_out
+            .each_ref()
+            .map(|count| count.swap(0, Ordering::Relaxed));
+        let fields: Vec<_> = std::iter::zip(Traffic::NAMES, counts)
+            .filter(|(_, count)| *count > 0)
+            .map(|(name, count)| (name, Value::Number(count)))
+            .collect();
+        if !fields.is_empty() {
+            self.push("log.left_out", &fields);
+        }
+    }
+}
+
+impl Waiting {
+    fn push(&mut self, format: LogFormat, now: Duration, name: &str, fields: Fields<'_>) {
+        if now.as_secs() != self.second || self.second_text.is_empty() {
+            self.second = now.as_secs();
+            let second = jiff::Timestamp::from_second(self.second as i64).unwrap_or_default();
+            self.second_text = second.strftime("%Y-%m-%dT%H:%M:%S").to_string();
+        }
+        let (second, micros) = (&self.second_text, now.subsec_micros());
+        let out = &mut self.lines;
+        match format {
+            LogFormat::Text => {
+                // Writing to memory does not fail.
+                let _ = write!(out, "{second}.{micros:06}Z {name}");
+                fields
+                    .iter()
+                    .for_each(|(key, value)| push_text_field(out, key, value));
+            }
+            LogFormat::Json => {
+                let _ = write!(out, r#"{{"time":"{second}.{micros:06}Z","event":"{name}""#);
+                fields
+                    .iter()
+                    .for_each(|(key, value)| push_json_field(out, key, value));
+                out.push(b'}');
+            }
+        }
+        out.push(b'\n');
+    }
+}
+
+fn push_text_field(out: &mut Vec<u8>, key: &str, value: &Value<'_>) {
+    out.push(b' ');
+    out.extend_from_slice(key.as_bytes());
+    out.push(b'=');
+    match value {
+        Value::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+        Value::Shown(shown) => push_bytes(out, shown.to_string().as_bytes()),
+        Value::Bytes(bytes) => push_bytes(out, bytes),
+    }
+}
+
+/// Bare where that is unmistakable, in quotes where a space or a quote is in it.
+fn push_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    let is_bare = |byte: u8| !matches!(byte, b' ' | b'"' | b'\\' | b'=');
+    if !bytes.is_empty() && bytes.iter().copied().all(is_bare) {
+        push_escaped(out, bytes);
+    } else {
+        out.push(b'"');
+        push_escaped(out, bytes);
+        out.push(b'"');
+    }
+}
+
+/// What prints stays, UTF-8 included; quotes, backslashes, control characters and bytes that are
+/// no UTF-8 are escaped: nobody can forge a line or paint a terminal.
+fn push_escaped(out: &mut Vec<u8>, bytes: &[u8]) {
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            match character {
+                '"' => out.extend_from_slice(br#"\""#),
+                '\\' => out.extend_from_slice(br"\\"),
+                '\t' => out.extend_from_slice(br"\t"),
+                '\r' => out.extend_from_slice(br"\r"),
+                '\n' => out.extend_from_slice(br"\n"),
+                _ if character.is_ascii_control() => push_hex(out, character as u8),
+                _ if does_not_print(character) => {
+                    let _ = write!(out, "\\u{{{:x}}}", character as u32);
+                }
+                _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+            }
+        }
+        chunk.invalid().iter().for_each(|byte| push_hex(out, *byte));
+    }
+}
+
+/// C1 controls, line and paragraph separators, and what turns the direction of writing: all that
+/// makes a terminal or a viewer show a line as something else.
+const fn does_not_print(character: char) -> bool {
+    matches!(character, '\u{80}'..='\u{9f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+fn push_hex(out: &mut Vec<u8>, byte: u8) {
+    let _ = write!(out, "\\x{byte:02x}");
+}
+
+fn push_json_field(out: &mut Vec<u8>, key: &str, value: &Value<'_>) {
+    let _ = write!(out, ",\"{key}\":");
+    let text = match value {
+        Value::Number(number) => return out.extend_from_slice(number.to_string().as_bytes()),
+        Value::Shown(shown) => shown.to_string().into_bytes(),
+        Value::Bytes(bytes) => bytes.to_vec(),
+    };
+    // JSON has characters, not bytes: what is no UTF-8 is written as in the text form.
+    let text = String::from_utf8(text).unwrap_or_else(|error| {
+        let mut escaped = Vec::new();
+        push_escaped(&mut escaped, error.as_bytes());
+        String::from_utf8_lossy(&escaped).into_owned()
+    });
+    let _ = serde_json::to_writer(&mut *out, &text);
+}
+
+/// A file that is set aside at a certain size: `Hill.log`, `Hill.log.1`, `Hill.log.2` …
+struct RotatedFile {
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+    rotate_bytes: u64,
+    keep: usize,
+    has_failed: bool,
+}
+
+impl RotatedFile {
+    fn open(path: PathBuf, config: &LogConfig) -> std::io::Result<Self> {
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir)?;
+        }
+        let file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let bytes = file.metadata()?.len();
+        let (rotate_bytes, keep) = (config.rotate_bytes, config.keep);
+        Ok(Self {
+            path,
+            file,
+            bytes,
+            rotate_bytes,
+            keep,
+            has_failed: false,
+        })
+    }
+
+    /// Writes lines; a log that cannot be written is told once, and costs no reply.
+    fn write(&mut self, lines: &[u8]) {
+        if lines.is_empty() {
+            return;
+        }
+        if self.bytes >= self.rotate_bytes
+            && let Err(error) = self.rotate()
+        {
+            self.fail(&error);
+        }
+        match self.file.write_all(lines) {
+            Ok(()) => {
+                self.bytes += lines.len() as u64;
+                self.has_failed = false;
+            }
+            Err(error) => self.fail(&error),
+        }
+    }
+
+    fn fail(&mut self, error: &std::io::Error) {
+        if !std::mem::replace(&mut self.has_failed, true) {
+            let _ = writeln!(std::io::stderr(), "{}: {error}", self.path.display());
+        }
+    }
+
+    fn rotate(&mut self) -> std::io::Result<()> {
+        let aside = |number: usize| {
+            let mut name = self.path.clone().into_os_string();
+            name.push(format!(".{number}"));
+            PathBuf::from(name)
+        };
+        for number in (1..self.keep).rev() {
+            // The first rotations find no file to move on.
+            let _ = std::fs::rename(aside(number), aside(number + 1));
+        }
+        if self.keep > 0 {
+            std::fs::rename(&self.path, aside(1))?;
+        } else {
+            std::fs::remove_file(&self.path)?;
+        }
+        self.file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.path)?;
+        self.bytes = 0;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(format: LogFormat, fields: Fields<'_>) -> String {
+        let mut waiting = Waiting::default();
+        waiting.push(
+            format,
+            Duration::new(1_621_464_827, 959_498_503),
+            "client.in",
+            fields,
+        );
+        String::from_utf8(waiting.lines).expect("a log is UTF-8")
+    }
+
+    fn check_text(value: &[u8], expected: &str) {
+        let line = line(LogFormat::Text, &[("line", value.into())]);
+        assert_eq!(
+            line,
+            format!("2021-05-19T22:53:47.959498Z client.in line={expected}\n")
+        );
+    }
+
+    #[test]
+    fn a_line_is_readable_as_it_stands() {
+        check_text(b"kiwi", "kiwi");
+        check_text(b"IAMAT kiwi +1-2 5", r#""IAMAT kiwi +1-2 5""#);
+        check_text("Kähvilä".as_bytes(), "Kähvilä");
+        check_text(b"", r#""""#);
+    }
+
+    #[test]
+    fn no_client_forges_a_line_or_paints_a_terminal() {
+        check_text(b"a\r\nforged", r"a\r\nforged");
+        check_text(b"\x1b[31mred\x07", r"\x1b[31mred\x07");
+        check_text(b"\xff\xfe", r"\xff\xfe");
+        check_text("\u{9b}31m \u{202e}".as_bytes(), r#""\u{9b}31m \u{202e}""#);
+        check_text(br#"a" b="c\"#, r#""a\" b=\"c\\""#);
+        for byte in 0..=255_u8 {
+            let line = line(LogFormat::Text, &[("line", (&[byte][..]).into())]);
+            let printing = line.strip_suffix('\n').expect("ends its line");
+            assert!(
+                !printing.chars().any(char::is_control),
+                "{byte:#x}: {line:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_json_line_is_json() {
+        let fields: Fields<'_> = &[("line", (&b"\"\n\x1b\xff"[..]).into()), ("count", 3.into())];
+        let line = line(LogFormat::Json, fields);
+        let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(json["event"], "client.in");
+        assert_eq!(json["count"], 3);
+        assert_eq!(json["line"], "\\\"\\n\\x1b\\xff");
+        assert_eq!(line.matches('\n').count(), 1);
+    }
+
+    fn config(dir: &Path, lines_per_second: u64) -> LogConfig {
+        let mut config = crate::config::Config::default().log;
+        config.dir = dir.to_owned();
+        config.traffic_lines_per_second = lines_per_second;
+        config
+    }
+
+    #[test]
+    fn traffic_beyond_its_budget_is_summed_up_in_one_line() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let log = Log::open("Hill", &config(dir.path(), 10), false).expect("a log");
+        for _ in 0..1000 {
+            log.traffic(Traffic::ClientIn, &[("line", "x".into())]);
+        }
+        log.event(Level::Info, "an.event", &[]);
+        drop(log);
+        let text = std::fs::read_to_string(dir.path().join("Hill.log")).expect("the log");
+        let written = text.matches(" client.in line=x\n").count();
+        assert!((10..1000).contains(&written), "{written} lines");
+        let left_out = 1000 - written;
+        assert!(
+            text.contains(&format!(" log.left_out client.in={left_out}\n")),
+            "{text}"
+        );
+        assert!(text.contains(" an.event\n"), "events have no budget");
+    }
+
+    #[test]
+    fn a_complete_log_has_every_line() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let log = Log::open("Hill", &config(dir.path(), 0), true).expect("a log");
+        for number in 0..1000_u64 {
+            log.traffic(Traffic::ClientIn, &[("number", number.into())]);
+        }
+        drop(log);
+        let text = std::fs::read_to_string(dir.path().join("Hill.log")).expect("the log");
+        assert_eq!(text.lines().count(), 1000);
+    }
+
+    #[test]
+    fn a_log_is_set_aside_at_its_size() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut config = config(dir.path(), 0);
+        (config.rotate_bytes, config.keep) = (100, 2);
+        let mut file = RotatedFile::open(dir.path().join("Hill.log"), &config).expect("a file");
+        for number in 0..10 {
+            file.write(format!("{number}{}\n", "x".repeat(120)).as_bytes());
+        }
+        let mut names: Vec<_> = std::fs::read_dir(dir.path())
+            .expect("a folder")
+            .map(|entry| {
+                entry
+                    .expect("an entry")
+                    .file_name()
+                    .into_string()
+                    .expect("a name")
+            })
+            .collect();
+        names.sort();
+        assert_eq!(names, ["Hill.log", "Hill.log.1", "Hill.log.2"]);
+        let newest = std::fs::read_to_string(dir.path().join("Hill.log")).expect("the log");
+        assert!(newest.starts_with('9'), "{newest}");
+    }
+}

@@ -1,0 +1,141 @@
+//! Metric names, and who counts.
+
+use metrics::{Counter, Gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+/// The numbers that a server counts as it works. What the replica counts itself is set when
+/// somebody asks ([`Metrics::render`]).
+pub(crate) struct Metrics {
+    handle: PrometheusHandle,
+    /// Lines of clients that were reports.
+    pub(crate) iamat: Counter,
+    /// Lines of clients that were questions.
+    pub(crate) whatsat: Counter,
+    /// Lines of clients that were answered with `?`.
+    pub(crate) refused_lines: Counter,
+    /// Client connections open.
+    pub(crate) connections: Gauge,
+    /// Client connections accepted.
+    pub(crate) accepted_connections: Counter,
+    /// Client connections turned away because too many were open.
+    pub(crate) refused_connections: Counter,
+    /// Client connections closed because the client was idle, slow or did not read.
+    pub(crate) timed_out_connections: Counter,
+    /// Links closed because a neighbour sent what is no frame, or one that has no place.
+    pub(crate) bad_frames: Counter,
+    /// Bytes sent to neighbours.
+    pub(crate) link_bytes_sent: Counter,
+    /// Bytes received from neighbours.
+    pub(crate) link_bytes_received: Counter,
+    accepted: Counter,
+    older: Counter,
+    full: Counter,
+    received: Counter,
+    superseded: Counter,
+    clients: Gauge,
+    links_up: Gauge,
+    waiting: Gauge,
+    is_ready: Gauge,
+    uptime: Gauge,
+}
+
+/// What is read off the replica when somebody asks for the metrics.
+pub(crate) struct Reading {
+    pub(crate) counts: wherd_core::Counts,
+    pub(crate) clients_count: usize,
+    pub(crate) links_up_count: usize,
+    pub(crate) waiting_count: u64,
+    pub(crate) is_ready: bool,
+    pub(crate) uptime_s: f64,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        metrics::with_local_recorder(&recorder, || Self::register(&recorder))
+    }
+
+    fn register(recorder: &PrometheusRecorder) -> Self {
+        let counter = |name: &'static str, help: &'static str| {
+            metrics::describe_counter!(name, help);
+            metrics::counter!(name)
+        };
+        let gauge = |name: &'static str, help: &'static str| {
+            metrics::describe_gauge!(name, help);
+            metrics::gauge!(name)
+        };
+        Self {
+            handle: recorder.handle(),
+            iamat: counter("wherd_iamat_total", "IAMAT lines answered"),
+            whatsat: counter("wherd_whatsat_total", "WHATSAT lines answered"),
+            refused_lines: counter("wherd_refused_lines_total", "lines answered with ?"),
+            connections: gauge("wherd_client_connections", "client connections open"),
+            accepted_connections: counter(
+                "wherd_client_connections_accepted_total",
+                "client connections accepted",
+            ),
+            refused_connections: counter(
+                "wherd_client_connections_refused_total",
+                "client connections turned away at the limit",
+            ),
+            timed_out_connections: counter(
+                "wherd_client_connections_timed_out_total",
+                "client connections closed for being idle, slow or not reading",
+            ),
+            bad_frames: counter(
+                "wherd_bad_frames_total",
+                "links closed because of what a neighbour sent",
+            ),
+            link_bytes_sent: counter("wherd_link_sent_bytes_total", "bytes sent to neighbours"),
+            link_bytes_received: counter(
+                "wherd_link_received_bytes_total",
+                "bytes received from neighbours",
+            ),
+            accepted: counter(
+                "wherd_reports_accepted_total",
+                "reports that became updates",
+            ),
+            older: counter(
+                "wherd_reports_older_total",
+                "reports older than what is held",
+            ),
+            full: counter(
+                "wherd_reports_refused_total",
+                "reports refused for want of room",
+            ),
+            received: counter(
+                "wherd_updates_received_total",
+                "updates received from neighbours",
+            ),
+            superseded: counter(
+                "wherd_updates_superseded_total",
+                "updates received that changed nothing",
+            ),
+            clients: gauge("wherd_clients", "clients known"),
+            links_up: gauge("wherd_links_up", "neighbours with a link that is up"),
+            waiting: gauge("wherd_link_waiting_clients", "clients waiting on all links"),
+            is_ready: gauge("wherd_ready", "1 when ready, 0 when not"),
+            uptime: gauge("wherd_uptime_seconds", "seconds since the start"),
+        }
+    }
+
+    /// All metrics in Prometheus' text format.
+    pub(crate) fn render(&self, reading: &Reading) -> String {
+        let counts = &reading.counts;
+        for (counter, count) in [
+            (&self.accepted, counts.accepted),
+            (&self.older, counts.older),
+            (&self.full, counts.refused),
+            (&self.received, counts.received),
+            (&self.superseded, counts.superseded),
+        ] {
+            counter.absolute(count);
+        }
+        self.clients.set(reading.clients_count as f64);
+        self.links_up.set(reading.links_up_count as f64);
+        self.waiting.set(reading.waiting_count as f64);
+        self.is_ready.set(f64::from(u8::from(reading.is_ready)));
+        self.uptime.set(reading.uptime_s);
+        self.handle.render()
+    }
+}
