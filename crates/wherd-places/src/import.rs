@@ -1,1 +1,83 @@
-//! tmp
+//! Data sets to places files.
+//!
+//! An importer is given a reader and tells its progress; it keeps in memory what it will write,
+//! not what it reads. It does not open, create or rename files: its caller does.
+
+mod osm;
+
+mod pbf;
+
+mod block;
+mod protobuf;
+
+pub use osm::osm;
+
+use crate::writer::TooMany;
+use std::io;
+use thiserror::Error;
+
+/// How far an import has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done, for a person: `reading nodes`.
+    pub step: &'static str,
+    /// Bytes that are done with, of all steps.
+    pub done_bytes: u64,
+    /// Bytes that all steps together have at most. It may shrink: a step reads what it needs.
+    pub total_bytes: u64,
+}
+
+/// A places file that was made, and what went into it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// The places file, as [`Index::from_bytes`](crate::Index::from_bytes) takes it.
+    pub bytes: Vec<u8>,
+    /// Places in it.
+    pub place_count: u64,
+    /// How many of them were points, outlines and groups of outlines in the source.
+    pub node_count: u64,
+    /// See above.
+    pub way_count: u64,
+    /// See above.
+    pub relation_count: u64,
+    /// What has a name and is a place, but lies outside of the source: all of its points are missing.
+    pub without_position_count: u64,
+}
+
+/// Why an import failed. Nothing was written.
+#[derive(Debug, Error)]
+pub enum ImportError {
+    /// The reader failed.
+    #[error("cannot read the data: {0}")]
+    Read(#[from] io::Error),
+    /// It is of another format, or not of any.
+    #[error("this is no OSM PBF file: {reason} (offset {offset})")]
+    Foreign {
+        /// What was expected there.
+        reason: &'static str,
+        /// Bytes from the start of the file.
+        offset: u64,
+    },
+    /// It is of the right format and cannot be read on.
+    #[error("the OSM PBF file is damaged: {reason} (in the block at offset {offset})")]
+    Damaged {
+        /// What is wrong.
+        reason: &'static str,
+        /// Bytes from the start of the file to the block that is damaged.
+        offset: u64,
+    },
+    /// It needs what this program does not have.
+    #[error("the OSM PBF file needs {feature}, which this program cannot read (offset {offset})")]
+    Unsupported {
+        /// What the file says that readers must know.
+        feature: String,
+        /// Bytes from the start of the file.
+        offset: u64,
+    },
+    /// It is whole, and there is nothing in it that a person would look for.
+    #[error("the OSM PBF file has no named places")]
+    NoPlaces,
+    /// There is more than a places file has room for.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
+}
