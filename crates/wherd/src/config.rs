@@ -9,7 +9,7 @@ use serde_json::json;
 use wherd_server::config::Config;
 
 use crate::failure::{Code, Context as _, Failure};
-use crate::output::{print, print_json, write_whole};
+use crate::output::{complain, print, print_json, write_whole};
 
 /// Check, show or begin a configuration.
 #[derive(Args)]
@@ -82,10 +82,10 @@ pub(crate) fn warn_of_halves(config: &Config) {
     let unreached = config.unreached_servers();
     if let (false, Some(first)) = (unreached.is_empty(), config.servers.first()) {
         let names = unreached.join(", ");
-        eprintln!(
+        complain(format_args!(
             "warning: no chain of edges leads from {} to {names}",
             first.name
-        );
+        ));
     }
 }
 

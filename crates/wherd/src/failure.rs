@@ -6,6 +6,8 @@ use std::process::ExitCode;
 
 use wherd_server::config::{ConfigError, UnknownServer};
 
+use crate::output::complain;
+
 /// The exit codes, as `wherd --help` lists them. 69, 75 and 78 are those of sysexits.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
@@ -75,16 +77,16 @@ impl Failure {
                 help,
             } => {
                 if let Some(message) = message {
-                    eprintln!("error: {message}");
+                    complain(format_args!("error: {message}"));
                 }
                 if let Some(help) = help {
-                    eprintln!("help: {help}");
+                    complain(format_args!("help: {help}"));
                 }
                 ExitCode::from(code)
             }
             Self::Configuration(error) => {
                 // The report's debug format is the one with the lines of the file.
-                eprintln!("{:?}", miette::Report::new(*error));
+                complain(format_args!("{:?}", miette::Report::new(*error)));
                 ExitCode::from(Code::Configuration as u8)
             }
             Self::OutputClosed => ExitCode::SUCCESS,

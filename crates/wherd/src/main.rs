@@ -12,6 +12,7 @@ mod talk;
 mod completions;
 mod config;
 mod iamat;
+mod places;
 mod send;
 mod serve;
 mod status;
@@ -62,6 +63,7 @@ enum Command {
     Send(send::Send),
     Status(status::StatusArgs),
     Config(config::ConfigArgs),
+    Places(places::PlacesArgs),
     Completions(completions::Completions),
 }
 
@@ -83,6 +85,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Send(args) => args.run(&find()?),
         Command::Status(args) => args.run(&find()?),
         Command::Config(args) => args.run(find),
+        Command::Places(args) => args.run(),
         Command::Completions(args) => args.run(),
     }
 }

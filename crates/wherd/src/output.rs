@@ -1,5 +1,6 @@
 //! Printing, and writing files that are whole or not there.
 
+use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
@@ -20,6 +21,13 @@ pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
             Failure::new(Code::Failed, format!("failed to print: {error}"))
         }
     })
+}
+
+/// Says a line on standard error.
+///
+/// `eprintln!` panics where nobody reads any more, and a herd must outlive a closed terminal.
+pub(crate) fn complain(line: impl Display) {
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Prints a value as one line of JSON.

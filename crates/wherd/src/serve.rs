@@ -11,6 +11,7 @@ use wherd_server::config::{Config, ServerConfig};
 use wherd_server::{RunError, RunOptions};
 
 use crate::failure::{Code, Context as _, Failure};
+use crate::output::complain;
 
 /// Run one server of the herd, until it is told to stop.
 ///
@@ -105,10 +106,10 @@ fn introduce(config: &Config, server: &ServerConfig) {
     let listeners = listeners.map(|(what, address)| format!("{what} {address}"));
     let log = config.log.dir.join(format!("{}.log", server.name));
     let (name, listeners) = (&server.name, listeners.join(", "));
-    eprintln!(
+    complain(format_args!(
         "{name}: {listeners}; log {}; Ctrl-C stops it",
         log.display()
-    );
+    ));
 }
 
 fn code(error: &RunError) -> Code {
@@ -142,7 +143,7 @@ impl StopSignals {
         }
     }
 
-    /// The first one cancels `token`; the second one ends the process, as the shell knows it.
+    /// The first one cancels `token`; the second one ends the process, whatever it is doing.
     async fn cancel(mut self, token: CancellationToken) {
         self.next().await;
         token.cancel();

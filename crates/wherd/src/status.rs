@@ -138,13 +138,21 @@ fn ask(agent: &Agent, server: &ServerConfig) -> Result<Status, String> {
         );
     }
     let url = format!("http://{}/api/v1/status", server.http);
-    let mut response = agent.get(&url).call().map_err(|error| error.to_string())?;
+    let mut response = agent.get(&url).call().map_err(describe)?;
     let body = response.body_mut().with_config().limit(ANSWER_BYTES);
-    let status: Status = body.read_json().map_err(|error| error.to_string())?;
+    let status: Status = body.read_json().map_err(describe)?;
     if status.server == server.name {
         Ok(status)
     } else {
         Err(format!("{} answers at {}", status.server, server.http))
+    }
+}
+
+fn describe(error: ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::Timeout(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
+        other => other.to_string(),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use wherd_server::status::PortsFile;
 
 use crate::failure::{Code, Context as _, Failure};
+use crate::output::complain;
 use crate::serve::ServerOptions;
 
 /// How long the last words of a server that ended are waited for.
@@ -102,7 +103,7 @@ impl Child {
         let code = status.code().and_then(|code| u8::try_from(code).ok());
         match code {
             Some(code @ 1..) => {
-                eprintln!("error: {message}");
+                complain(format_args!("error: {message}"));
                 Failure::silent(code)
             }
             _ => Failure::new(Code::Failed, message),
@@ -114,8 +115,8 @@ impl Child {
         let status = self.process.wait().await;
         self.hear_last_words().await;
         match status {
-            Ok(status) => eprintln!("{} died: {}", self.name, how(status)),
-            Err(error) => eprintln!("failed to watch {}: {error}", self.name),
+            Ok(status) => complain(format_args!("{} died: {}", self.name, how(status))),
+            Err(error) => complain(format_args!("failed to watch {}: {error}", self.name)),
         }
     }
 
@@ -143,7 +144,7 @@ impl Child {
     /// Ends it, if it has not ended.
     pub(super) async fn kill(&mut self) {
         if let Ok(None) = self.process.try_wait() {
-            eprintln!("{} did not stop, so it was killed", self.name);
+            complain(format_args!("{} did not stop, so it was killed", self.name));
             let _ = self.process.kill().await;
         }
     }
@@ -175,7 +176,10 @@ async fn relay(output: impl AsyncRead + Unpin, prefix: String) {
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
     while let Ok(1..) = output.read_until(b'\n', &mut line).await {
-        eprintln!("{prefix}{}", String::from_utf8_lossy(&line).trim_end());
+        complain(format_args!(
+            "{prefix}{}",
+            String::from_utf8_lossy(&line).trim_end()
+        ));
         line.clear();
     }
 }

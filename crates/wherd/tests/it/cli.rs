@@ -22,6 +22,9 @@ fn every_help_has_an_example() {
         &["config", "check"],
         &["config", "show"],
         &["config", "init"],
+        &["places"],
+        &["places", "import"],
+        &["places", "info"],
         &["completions"],
     ] {
         let arguments = [command, &["--help"]].concat();

@@ -2,6 +2,8 @@
 
 mod cli;
 mod config;
+mod places;
+mod status;
 
 use std::path::Path;
 use std::process::Output;
