@@ -21,9 +21,9 @@ use thiserror::Error;
 pub struct Progress {
     /// What is being done, for a person: `reading nodes`.
     pub step: &'static str,
-    /// Bytes that are done with, of all steps.
+    /// Bytes that are done with, of all steps. It never shrinks, and jumps over what need not be read.
     pub done_bytes: u64,
-    /// Bytes that all steps together have at most. It may shrink: a step reads what it needs.
+    /// Bytes that all steps together have at most. Does not change.
     pub total_bytes: u64,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What a tag means is told at <https://wiki.openstreetmap.org/wiki/Map_features>, Google's types at
 //! <https://developers.google.com/maps/documentation/places/web-service/legacy/supported_types>.
-//! The rows are in [`kinds`]; this file says how they are applied. Remote providers that answer in
+//! The rows are in `kinds`; this file says how they are applied. Remote providers that answer in
 //! tags of OpenStreetMap go through it too, so that a place is the same whoever told it.
 
 mod kinds;

@@ -35,14 +35,17 @@ pub fn osm(
     let mut members = MemberWays::of(&outlines.relations);
     if !members.nodes_by_way.is_empty() {
         let ways = blocks.iter().filter(|block| block.has_ways);
-        file.revisit("reading outlines", ways, &mut members)?;
+        file.revisit("reading outlines", 1, ways, &mut members)?;
     }
     let mut points = Points::needed_by(&outlines, &members);
     let nodes = blocks.iter().filter(|block| block.has_nodes);
-    file.revisit("reading nodes", nodes, &mut points)?;
+    file.revisit("reading nodes", 2, nodes, &mut points)?;
 
     lay_out(&outlines, &members, points)
 }
+
+/// How often a file is read at most.
+const STEP_COUNT: u64 = 3;
 
 /// The file, and how far it was read.
 struct File<'a, R> {
@@ -70,7 +73,7 @@ impl<'a, R: Read + Seek> File<'a, R> {
             (self.progress)(Progress {
                 step: "reading ways and relations",
                 done_bytes: offset,
-                total_bytes: 2 * self.len,
+                total_bytes: STEP_COUNT * self.len,
             });
         }
         Ok(blocks)
@@ -79,6 +82,7 @@ impl<'a, R: Read + Seek> File<'a, R> {
     fn revisit<'b, V: Visitor>(
         &mut self,
         step: &'static str,
+        steps_before: u64,
         blocks: impl Iterator<Item = &'b BlockEntry>,
         visitor: &mut V,
     ) -> Result<(), ImportError> {
@@ -87,8 +91,8 @@ impl<'a, R: Read + Seek> File<'a, R> {
             block::visit(&block, entry.offset, visitor)?;
             (self.progress)(Progress {
                 step,
-                done_bytes: self.len + entry.offset,
-                total_bytes: 2 * self.len,
+                done_bytes: steps_before * self.len + entry.offset,
+                total_bytes: STEP_COUNT * self.len,
             });
         }
         Ok(())
