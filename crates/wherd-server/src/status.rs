@@ -31,9 +31,9 @@ pub struct Status {
     pub clients_count: u64,
     /// Reports of its own clients that became updates.
     pub accepted_count: u64,
-    /// Updates that neighbours sent and that changed something here.
+    /// Updates that neighbours sent, those that it had by another way too.
     pub received_count: u64,
-    /// Reports and updates that were older than what it had.
+    /// Reports and updates that changed nothing: it had them, or newer ones.
     pub superseded_count: u64,
     /// Says whether two servers hold the same reports: 16 hexadecimal digits.
     pub digest: String,

@@ -39,7 +39,7 @@ pub(crate) struct ServerOptions {
     /// and stores nothing there.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
-    /// The folder of the log files, one <server>.log for each; it is created [default: logs]
+    /// The folder of the log files, one NAME.log for each server; it is created [default: logs]
     #[arg(long, value_name = "DIR")]
     pub(crate) log_dir: Option<PathBuf>,
     /// Write a JSON file with what is listened on, once all listeners are bound.
@@ -115,7 +115,7 @@ fn introduce(config: &Config, server: &ServerConfig) {
 fn code(error: &RunError) -> Code {
     match error {
         RunError::PortInUse { .. } => Code::PortInUse,
-        RunError::Places { .. } => Code::Configuration,
+        RunError::Places(_) | RunError::UnknownServer(_) => Code::Configuration,
         _ => Code::Failed,
     }
 }

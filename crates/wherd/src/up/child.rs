@@ -59,9 +59,8 @@ impl Child {
             .process_group(0)
             .kill_on_drop(true);
         let mut process = command.spawn().context(what())?;
-        let prefix = format!("{:width$} | ", start.name, width = start.name_width);
         let relay = match process.stderr.take() {
-            Some(stderr) => tokio::spawn(relay(stderr, prefix)),
+            Some(stderr) => tokio::spawn(relay(stderr, start.name.to_owned(), start.name_width)),
             None => tokio::spawn(std::future::ready(())),
         };
         Ok(Self {
@@ -171,15 +170,15 @@ fn arguments(command: &mut Command, start: &Start<'_>) {
     }
 }
 
-/// Says what a server says, a line at a time, with its name before it.
-async fn relay(output: impl AsyncRead + Unpin, prefix: String) {
+/// Says what a server says, a line at a time, with its name before it, once.
+async fn relay(output: impl AsyncRead + Unpin, name: String, width: usize) {
+    let own_prefix = format!("{name}: ");
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
     while let Ok(1..) = output.read_until(b'\n', &mut line).await {
-        complain(format_args!(
-            "{prefix}{}",
-            String::from_utf8_lossy(&line).trim_end()
-        ));
+        let text = String::from_utf8_lossy(&line);
+        let text = text.strip_prefix(&own_prefix).unwrap_or(&text).trim_end();
+        complain(format_args!("{name:width$} | {text}"));
         line.clear();
     }
 }
