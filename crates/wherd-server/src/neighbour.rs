@@ -25,6 +25,9 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 /// How much is asked of the replica at a time: what a socket takes at once.
 const DRAIN_BYTES: usize = 64 * 1024;
+/// A link that wrote less than this ago is busy: writing again at once would cost a system call
+/// for each report, where waiting for the write loop lets many go out together.
+const QUIET_NS: u64 = 300_000;
 
 /// The clocks and limits of links.
 #[derive(Clone, Copy)]
@@ -270,16 +273,28 @@ impl Connection {
             settings,
         } = self;
         let number = adopted.connection;
+        let socket = Arc::new(writer);
+        *node.neighbours[link.0].outlet() = Some(Outlet {
+            connection: number,
+            socket: Arc::clone(&socket),
+            frame_bytes: settings.frame_bytes,
+            waiting: Vec::with_capacity(DRAIN_BYTES),
+            written: 0,
+            last_write_ns: 0,
+        });
         node.log_link_up(link, hello, &address);
         let why = tokio::select! {
             why = read_loop(node, link, number, reader, settings) => why,
-            why = write_loop(node, link, number, writer, settings) => why,
+            why = write_loop(node, link, socket, settings) => why,
             () = adopted.replaced.cancelled() => io::Error::other("a newer connection took its place"),
         };
         if why.kind() == io::ErrorKind::InvalidData {
             node.metrics.bad_frames.increment(1);
         }
         let why = why.to_string();
+        node.neighbours[link.0]
+            .outlet()
+            .take_if(|outlet| outlet.connection == number);
         node.disconnect(link, number, &why);
         let fields = [
             ("neighbour", node.neighbours[link.0].name.as_str().into()),
@@ -341,39 +356,118 @@ fn answer_ping(node: &Node, link: LinkIndex, frame: &Frame<'_>) {
     }
 }
 
+/// The writing side of a link: what was taken of the replica and not yet by the socket.
+///
+/// Written to from two places: by the link's write loop, and at once by whoever changed the
+/// replica while the link was quiet ([`send_soon`]).
+pub(crate) struct Outlet {
+    connection: u64,
+    socket: Arc<OwnedWriteHalf>,
+    frame_bytes: usize,
+    waiting: Vec<u8>,
+    written: usize,
+    last_write_ns: u64,
+}
+
+/// How far [`Outlet::flush`] came.
+enum Flushed {
+    /// There is nothing to send.
+    All,
+    /// There may be more, but others should get at the replica first.
+    More,
+    /// The socket takes no more now.
+    Blocked,
+}
+
+impl Outlet {
+    /// Takes what there is to send and writes it, as far as the socket takes it without waiting.
+    fn flush(&mut self, node: &Node, link: LinkIndex) -> io::Result<Flushed> {
+        loop {
+            if self.written == self.waiting.len() {
+                self.waiting.clear();
+                self.written = 0;
+                let has_more = self.fill(node, link);
+                if self.waiting.is_empty() {
+                    return Ok(if has_more {
+                        Flushed::More
+                    } else {
+                        Flushed::All
+                    });
+                }
+            }
+            match self.socket.try_write(&self.waiting[self.written..]) {
+                Ok(bytes) => {
+                    self.written += bytes;
+                    self.last_write_ns = node.now_ns();
+                    node.metrics.link_bytes_sent.increment(bytes as u64);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Flushed::Blocked);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn fill(&mut self, node: &Node, link: LinkIndex) -> bool {
+        let pong = node.neighbours[link.0]
+            .pong_wanted
+            .swap(0, Ordering::Relaxed);
+        if pong > 0 {
+            frame::write_pong(&mut self.waiting, pong - 1);
+        }
+        let has_more = node.drain(link, self.connection, &mut self.waiting, DRAIN_BYTES);
+        log_frames(node, link, &self.waiting, self.frame_bytes);
+        has_more
+    }
+}
+
+/// Sends at once where the link was quiet, and otherwise lets its write loop know: then what
+/// comes meanwhile goes out together.
+pub(crate) fn send_soon(node: &Node, link: LinkIndex, now_ns: u64) {
+    let neighbour = &node.neighbours[link.0];
+    let is_sent = neighbour.outlet.try_lock().is_ok_and(|mut outlet| {
+        outlet.as_mut().is_some_and(|outlet| {
+            now_ns.saturating_sub(outlet.last_write_ns) >= QUIET_NS
+                && matches!(outlet.flush(node, link), Ok(Flushed::All))
+        })
+    });
+    if !is_sent {
+        neighbour.send_wanted.notify_one();
+    }
+}
+
 /// Bytes out as the socket takes them, until there is a reason to stop; what that was.
 async fn write_loop(
     node: &Node,
     link: LinkIndex,
-    connection: u64,
-    mut writer: OwnedWriteHalf,
+    socket: Arc<OwnedWriteHalf>,
     settings: LinkSettings,
 ) -> io::Error {
     let neighbour = &node.neighbours[link.0];
-    let mut out = Vec::with_capacity(DRAIN_BYTES);
     loop {
-        out.clear();
-        let pong = neighbour.pong_wanted.swap(0, Ordering::Relaxed);
-        if pong > 0 {
-            frame::write_pong(&mut out, pong - 1);
-        }
-        let has_more = node.drain(link, connection, &mut out, DRAIN_BYTES);
-        if out.is_empty() && has_more {
-            tokio::task::yield_now().await;
-            continue;
-        }
-        if out.is_empty() {
-            let wanted = neighbour.send_wanted.notified();
-            if timeout(settings.ping_interval, wanted).await.is_ok() {
-                continue;
+        let flushed = match neighbour.outlet().as_mut() {
+            Some(outlet) => outlet.flush(node, link),
+            None => return io::Error::other("the link is down"),
+        };
+        match flushed {
+            Ok(Flushed::More) => tokio::task::yield_now().await,
+            Ok(Flushed::Blocked) => {
+                match timeout(settings.stalled_timeout, socket.writable()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => return error,
+                    Err(_) => return io::Error::other("the neighbour does not read"),
+                }
             }
-            frame::write_ping(&mut out, node.now_ns() / 1000);
-        }
-        log_frames(node, link, &out, settings.frame_bytes);
-        match timeout(settings.stalled_timeout, writer.write_all(&out)).await {
-            Ok(Ok(())) => node.metrics.link_bytes_sent.increment(out.len() as u64),
-            Ok(Err(error)) => return error,
-            Err(_) => return io::Error::other("the neighbour does not read"),
+            Ok(Flushed::All) => {
+                let wanted = neighbour.send_wanted.notified();
+                if timeout(settings.ping_interval, wanted).await.is_err()
+                    && let Some(outlet) = neighbour.outlet().as_mut()
+                {
+                    frame::write_ping(&mut outlet.waiting, node.now_ns() / 1000);
+                }
+            }
+            Err(error) => return error,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! The one place where replicated state is locked, changed and acted on.
 
 use crate::config::Config;
+use crate::neighbour::{self, Outlet};
 use crate::status::NeighbourStatus;
 use crate::telemetry::{Level, Log, Metrics, Reading, Traffic, Value};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
@@ -32,6 +33,10 @@ pub(crate) struct Neighbour {
     pub(crate) send_wanted: Notify,
     /// Rung when its link went down: time to dial.
     pub(crate) dial_wanted: Notify,
+    /// Where what it has to send goes, while its link is up. Taken before the state, never after.
+    pub(crate) outlet: Mutex<Option<Outlet>>,
+    /// Whether it is being dialled from here just now.
+    pub(crate) is_dialled: AtomicBool,
     /// The value of a PING that waits for its PONG, plus one; 0 where none does.
     pub(crate) pong_wanted: AtomicU64,
     /// How long the last PING took there and back; 0 where none did yet.
@@ -181,13 +186,17 @@ impl Node {
             &there.server
         };
         let preferred = (&self.origin.server).min(&there.server);
+        let is_preferred = dialled_by == preferred;
         let mut state = self.lock();
+        if !is_preferred && self.neighbours[link.0].is_dialled.load(Ordering::Relaxed) {
+            return Err(format!("{} is being dialled from here", there.server));
+        }
         if let Some(old) = &state.connections[link.0] {
             if old.incarnation > there.incarnation {
                 return Err(format!("a newer run of {} is linked", there.server));
             }
             let is_same_run = old.incarnation == there.incarnation;
-            if is_same_run && dialled_by != preferred && old.dialled_by != *dialled_by {
+            if is_same_run && !is_preferred && old.dialled_by != *dialled_by {
                 return Err(format!("{} is linked already", there.server));
             }
             old.replaced.cancel();
@@ -365,7 +374,8 @@ impl Node {
         let mut effects = Vec::new();
         let wanted_tick = state.replica.next_tick_at_ns().is_some();
         state.replica.set_tracing(self.log.has_budget());
-        let result = input(&mut state.replica, self.now_ns(), &mut effects);
+        let now_ns = self.now_ns();
+        let result = input(&mut state.replica, now_ns, &mut effects);
         for effect in &effects {
             if let Effect::Traced(trace) = effect {
                 self.log_trace(&state.replica, trace);
@@ -375,7 +385,7 @@ impl Node {
         drop(state);
         for effect in &effects {
             if let Effect::LinkReady(link) = effect {
-                self.neighbours[link.0].send_wanted.notify_one();
+                neighbour::send_soon(self, *link, now_ns);
             }
         }
         if wants_tick && !wanted_tick {
@@ -446,11 +456,17 @@ impl Neighbour {
     fn new(name: ServerName) -> Self {
         Self {
             name,
+            outlet: Mutex::new(None),
+            is_dialled: AtomicBool::new(false),
             send_wanted: Notify::new(),
             dial_wanted: Notify::new(),
             pong_wanted: AtomicU64::new(0),
             round_trip_us: AtomicU64::new(0),
         }
+    }
+
+    pub(crate) fn outlet(&self) -> MutexGuard<'_, Option<Outlet>> {
+        self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -98,7 +98,6 @@ pub(crate) struct Log {
 }
 
 struct Shared {
-    name: String,
     format: LogFormat,
     waiting: Mutex<Waiting>,
     has_lines: Condvar,
@@ -152,7 +151,6 @@ impl Log {
             lines_per_second
         };
         let shared = Arc::new(Shared {
-            name: name.to_owned(),
             format: config.format,
             waiting: Mutex::default(),
             has_lines: Condvar::new(),
@@ -232,7 +230,7 @@ impl Shared {
     }
 
     fn tell_terminal(&self, name: &str, fields: Fields<'_>) {
-        let mut line = format!("{}: {name}", self.name).into_bytes();
+        let mut line = name.as_bytes().to_vec();
         fields
             .iter()
             .for_each(|(key, value)| push_text_field(&mut line, key, value));
