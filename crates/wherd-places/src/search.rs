@@ -48,10 +48,11 @@ pub(crate) fn search<'a>(inner: &'a Inner, query: &Query) -> Vec<Candidate<'a>> 
     let Some(root_level) = inner.opened.level_lens.len().checked_sub(1) else {
         return Vec::new();
     };
-    let mut best = BinaryHeap::new();
     if query.bound == 0 {
         return Vec::new();
     }
+    let mut best = BinaryHeap::new();
+    let (points, _) = inner.section(&inner.opened.points).as_chunks();
     let nodes = Nodes::of(inner);
     let mut waiting: BinaryHeap<Waiting> = BinaryHeap::with_capacity(64);
     nodes.push(root_level, 0..1, query, None, &mut waiting);
@@ -61,7 +62,7 @@ pub(crate) fn search<'a>(inner: &'a Inner, query: &Query) -> Vec<Candidate<'a>> 
             break;
         }
         if level == 0 {
-            keep_best_of_leaf(inner, number, query, &mut best);
+            keep_best_of_leaf(inner, points, number, query, &mut best);
         } else {
             let children = number * FANOUT..(number + 1) * FANOUT;
             nodes.push(level - 1, children, query, limit, &mut waiting);
@@ -79,13 +80,13 @@ fn worst_kept(best: &BinaryHeap<Candidate<'_>>, bound: usize) -> Option<u128> {
 
 fn keep_best_of_leaf<'a>(
     inner: &'a Inner,
+    points: &[[u8; POINT_LEN]],
     leaf: usize,
     query: &Query,
     best: &mut BinaryHeap<Candidate<'a>>,
 ) {
-    let (points, _) = inner.section(&inner.opened.points).as_chunks::<POINT_LEN>();
     let start = leaf * LEAF_LEN;
-    for (number, bytes) in points.iter().enumerate().skip(start).take(LEAF_LEN) {
+    for (number, bytes) in (start..).zip(points.iter().skip(start).take(LEAF_LEN)) {
         let (point, weight) = layout::decode_point(bytes);
         let chord2 = sphere::chord2(query.centre, point);
         if chord2 > query.max_chord2 {

@@ -23,39 +23,34 @@ fn distance_m(a: Position, b: Position) -> f64 {
     2.0 * EARTH_RADIUS_M * h.sqrt().min(1.0).asin()
 }
 
-/// Weights and distances of the best places, by looking at each.
-fn by_hand(
-    places: &[Place],
-    centre: Position,
-    radius_m: f64,
-    bound: usize,
-    rank: Rank,
-) -> Vec<(u16, f64)> {
-    let mut all: Vec<_> = places
-        .iter()
-        .map(|place| (place.weight, distance_m(place.position, centre)))
-        .filter(|(_, distance_m)| *distance_m <= radius_m)
-        .collect();
-    all.sort_by(|a, b| match rank {
+/// The best of all weights and distances, by looking at each.
+fn by_hand(all: &[(u16, f64)], radius_m: f64, bound: usize, rank: Rank) -> Vec<(u16, f64)> {
+    let within = all.iter().filter(|(_, distance_m)| *distance_m <= radius_m);
+    let mut best: Vec<_> = within.copied().collect();
+    best.sort_by(|a, b| match rank {
         Rank::Prominence => b.0.cmp(&a.0).then(a.1.total_cmp(&b.1)),
         Rank::Distance => a.1.total_cmp(&b.1),
     });
-    all.truncate(bound);
-    all
+    best.truncate(bound);
+    best
 }
 
 /// Checks both orders. Radii that end at a place, to the tolerance, are moved off it.
 fn check(places: &[Place], index: &Index, centre: Position, radius_m: f64, bound: usize) {
-    let mut radius_m = radius_m;
-    while places
+    let all: Vec<_> = places
         .iter()
-        .any(|p| (distance_m(p.position, centre) - radius_m).abs() < TOLERANCE_M)
+        .map(|place| (place.weight, distance_m(place.position, centre)))
+        .collect();
+    let mut radius_m = radius_m;
+    while all
+        .iter()
+        .any(|(_, distance_m)| (distance_m - radius_m).abs() < TOLERANCE_M)
     {
         radius_m += 2.0 * TOLERANCE_M;
     }
     for rank in [Rank::Prominence, Rank::Distance] {
         let found = index.nearby(centre, radius_m, bound, rank);
-        let expected = by_hand(places, centre, radius_m, bound, rank);
+        let expected = by_hand(&all, radius_m, bound, rank);
         let what = format!("{rank:?}, {centre}, {radius_m} m, {bound}");
         assert_eq!(found.len(), expected.len(), "{what}");
         for (found, (weight, distance_m)) in found.iter().zip(expected) {
@@ -217,7 +212,7 @@ fn the_embedded_index_answers_as_a_search_by_hand() {
         "+89.9+0",
         "+0+0",
     ] {
-        for (radius_m, bound) in [(1_000.0, 20), (50_000.0, 1_000), (2_000_000.0, 20)] {
+        for (radius_m, bound) in [(50_000.0, 1_000), (2_000_000.0, 20)] {
             check(&places, &index, at(centre), radius_m, bound);
         }
     }
