@@ -35,6 +35,8 @@ pub(crate) struct Neighbour {
     pub(crate) dial_wanted: Notify,
     /// Where what it has to send goes, while its link is up. Taken before the state, never after.
     pub(crate) outlet: Mutex<Option<Outlet>>,
+    /// Whether there was a link before.
+    was_up: AtomicBool,
     /// Whether it is being dialled from here just now.
     pub(crate) is_dialled: AtomicBool,
     /// The value of a PING that waits for its PONG, plus one; 0 where none does.
@@ -441,14 +443,18 @@ impl Node {
         self.log.traffic(Traffic::Withheld, &fields);
     }
 
-    /// Tells the log that a link came up.
+    /// Tells the log that a link came up; the terminal only where it was up before, since the
+    /// first time is what everybody expects.
     pub(crate) fn log_link_up(&self, link: LinkIndex, hello: &Hello, address: &str) {
         let fields = [
             ("neighbour", self.neighbours[link.0].name.as_str().into()),
             ("address", address.into()),
             ("run", hello.origin.incarnation.into()),
         ];
-        self.log.event(Level::Notice, "link.up", &fields);
+        let neighbour = &self.neighbours[link.0];
+        let was_up = neighbour.was_up.swap(true, Ordering::Relaxed);
+        let level = if was_up { Level::Notice } else { Level::Info };
+        self.log.event(level, "link.up", &fields);
     }
 }
 
@@ -457,6 +463,7 @@ impl Neighbour {
         Self {
             name,
             outlet: Mutex::new(None),
+            was_up: AtomicBool::new(false),
             is_dialled: AtomicBool::new(false),
             send_wanted: Notify::new(),
             dial_wanted: Notify::new(),

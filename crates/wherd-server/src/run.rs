@@ -127,14 +127,6 @@ pub async fn run(
         path: log_file.clone(),
         error,
     })?;
-    if let Some(path) = &options.ports_file {
-        write_ports_file(path, name, &listeners.addresses, &log_file).map_err(|error| {
-            RunError::Write {
-                path: path.clone(),
-                error,
-            }
-        })?;
-    }
     if let Some(warning) = places_warning {
         let why = format!("{warning}; the built-in places answer");
         log.event(
@@ -144,6 +136,14 @@ pub async fn run(
         );
     }
     log_start(&log, &config, &listeners.addresses);
+    if let Some(path) = &options.ports_file {
+        write_ports_file(path, name, &listeners.addresses, &log_file).map_err(|error| {
+            RunError::Write {
+                path: path.clone(),
+                error,
+            }
+        })?;
+    }
     let name = ServerName::new(name).unwrap_or_else(|error| {
         unreachable!("the configuration checked its names: {error}");
     });
