@@ -93,13 +93,35 @@ fn log_no_link(node: &Node, link: LinkIndex, error: &io::Error) {
     }
 }
 
-/// Dials, says HELLO, and carries the link to its end; an error where it did not come up.
+/// Dials, and carries the link to its end; an error where it did not come up.
 async fn dial(
     node: &Arc<Node>,
     link: LinkIndex,
     address: &Address,
     settings: LinkSettings,
 ) -> io::Result<()> {
+    let is_dialled = &node.neighbours[link.0].is_dialled;
+    is_dialled.store(true, Ordering::Relaxed);
+    // From here on the neighbour's own dial is turned away; if it came before, it is the link.
+    let reached = if node.is_linked(link) {
+        Ok(None)
+    } else {
+        reach(node, link, address, settings).await.map(Some)
+    };
+    is_dialled.store(false, Ordering::Relaxed);
+    if let Some((connection, hello, adopted)) = reached? {
+        connection.carry(node, link, &hello, adopted).await;
+    }
+    Ok(())
+}
+
+/// Connects, says HELLO and hears it.
+async fn reach(
+    node: &Node,
+    link: LinkIndex,
+    address: &Address,
+    settings: LinkSettings,
+) -> io::Result<(Connection, Hello, Adopted)> {
     let stream = timeout(DIAL_TIMEOUT, TcpStream::connect(address.pair())).await??;
     stream.set_nodelay(true)?;
     let mut connection = Connection::new(stream, settings);
@@ -108,14 +130,11 @@ async fn dial(
     let hello = connection.hear_hello().await?;
     check_hello(node, &hello)?;
     if hello.origin.server != *name {
-        return Err(io::Error::other(format!(
-            "{} answers there",
-            hello.origin.server
-        )));
+        let who = &hello.origin.server;
+        return Err(io::Error::other(format!("{who} answers there")));
     }
     let adopted = node.adopt(link, &hello, true).map_err(io::Error::other)?;
-    connection.carry(node, link, &hello, adopted).await;
-    Ok(())
+    Ok((connection, hello, adopted))
 }
 
 /// Accepts neighbours; never ends.

@@ -190,7 +190,8 @@ impl Node {
         let preferred = (&self.origin.server).min(&there.server);
         let is_preferred = dialled_by == preferred;
         let mut state = self.lock();
-        if !is_preferred && self.neighbours[link.0].is_dialled.load(Ordering::Relaxed) {
+        let is_dialled = self.neighbours[link.0].is_dialled.load(Ordering::Relaxed);
+        if !is_dialled_here && !is_preferred && is_dialled {
             return Err(format!("{} is being dialled from here", there.server));
         }
         if let Some(old) = &state.connections[link.0] {
