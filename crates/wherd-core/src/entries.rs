@@ -5,7 +5,8 @@ use crate::version_vector::{OriginIndex, Origins};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
 use std::hash::Hasher;
-use wherd_proto::{AtText, Position, Update};
+use wherd_proto::{AtText, Origin, Position, Update};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What stands for a client within one replica: its place in the table, for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +54,7 @@ impl Entry {
         origins: &'a Origins,
         update: &Update<'_>,
         origin: OriginIndex,
-    ) -> (i64, &'a wherd_proto::Origin, u64) {
+    ) -> (i64, &'a Origin, u64) {
         (update.ordered_at_ns, origins.get(origin), update.sequence)
     }
 }
@@ -117,7 +118,7 @@ impl Entries {
         is_tie_ignored: bool,
     ) -> Merge {
         let Some(client) = self.find(update.at.client()) else {
-            return Merge::Newest(self.insert(update, origin));
+            return Merge::Newest(self.insert(origins, update, origin));
         };
         let held = &self.list[client.0 as usize];
         let held_precedence = Entry::precedence(origins, &held.update(), held.origin);
@@ -127,7 +128,7 @@ impl Entries {
         }
         match precedence.cmp(&held_precedence) {
             std::cmp::Ordering::Greater => {
-                self.replace(client, update, origin);
+                self.replace(client, origins, update, origin);
                 Merge::Newest(client)
             }
             std::cmp::Ordering::Equal => Merge::Held(client),
@@ -135,7 +136,12 @@ impl Entries {
         }
     }
 
-    fn insert(&mut self, update: &Update<'_>, origin: OriginIndex) -> ClientIndex {
+    fn insert(
+        &mut self,
+        origins: &Origins,
+        update: &Update<'_>,
+        origin: OriginIndex,
+    ) -> ClientIndex {
         let index = u32::try_from(self.list.len()).expect("fewer clients than 2^32");
         let entry = Entry {
             text: Vec::with_capacity(text_capacity(update.at.as_bytes().len())),
@@ -148,7 +154,7 @@ impl Entries {
             client_bytes: 0,
         };
         self.list.push(entry);
-        self.replace(ClientIndex(index), update, origin);
+        self.replace(ClientIndex(index), origins, update, origin);
         let (list, keys) = (&self.list, self.hash_keys);
         let hash_of = |index: &u32| hash_client(keys, list[*index as usize].at().client());
         self.by_client
@@ -156,10 +162,16 @@ impl Entries {
         ClientIndex(index)
     }
 
-    fn replace(&mut self, client: ClientIndex, update: &Update<'_>, origin: OriginIndex) {
+    fn replace(
+        &mut self,
+        client: ClientIndex,
+        origins: &Origins,
+        update: &Update<'_>,
+        origin: OriginIndex,
+    ) {
         let entry = &mut self.list[client.0 as usize];
         let text = update.at.as_bytes();
-        let hash = hash_entry(update);
+        let hash = hash_entry(origins.get(origin), update);
         self.digest.replace(update.at.client(), entry.hash, hash);
         if entry.text.capacity() < text.len() {
             entry.text = Vec::with_capacity(text_capacity(text.len()));
@@ -189,7 +201,12 @@ fn hash_client(keys: (u64, u64), client: &[u8]) -> u64 {
 }
 
 /// The same on every server: by it they see whether they hold the same.
-fn hash_entry(update: &Update<'_>) -> u64 {
-    let seed = update.ordered_at_ns.unsigned_abs() ^ update.sequence.rotate_left(32);
-    xxhash_rust::xxh3::xxh3_64_with_seed(update.at.as_bytes(), seed)
+///
+/// The origin counts: its name stands in the client's AT line, and is not in the text.
+fn hash_entry(origin: &Origin, update: &Update<'_>) -> u64 {
+    let name = origin.server.as_str().as_bytes();
+    let seed = xxh3_64_with_seed(name, origin.incarnation)
+        ^ update.ordered_at_ns.unsigned_abs()
+        ^ update.sequence.rotate_left(32);
+    xxh3_64_with_seed(update.at.as_bytes(), seed)
 }
