@@ -179,11 +179,9 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) {
         let theirs = self.origins.intern_all(theirs);
-        let count = if theirs.covers(&self.reflected) {
-            0
-        } else {
-            self.entries.count()
-        };
+        // All entries are looked at even where `theirs` covers what is reflected here: some may be
+        // ahead of that, and the COMMIT that makes up for it will go on to this link, too.
+        let count = self.entries.count();
         self.links[link.0] = Some(Link::new(link, self.settings, theirs, count));
         self.after_change(now_ns, effects);
     }
@@ -481,3 +479,6 @@ fn trace(
         fate,
     }
 }
+
+#[cfg(test)]
+mod tests;

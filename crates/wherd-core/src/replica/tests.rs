@@ -1,0 +1,683 @@
+//! The rules of the core, one by one.
+
+use super::*;
+use proptest::prelude::*;
+use wherd_proto::frame::{self, UpdatesWriter};
+use wherd_proto::{Request, ServerName};
+
+const ONE: LinkIndex = LinkIndex(0);
+const OTHER: LinkIndex = LinkIndex(1);
+/// What every wall clock of these tests shows.
+const NOW_S: i64 = 1000;
+const MS: u64 = 1_000_000;
+
+fn origin(name: &str) -> Origin {
+    Origin {
+        server: ServerName::new(name).unwrap(),
+        incarnation: 1,
+    }
+}
+
+fn vector(of: &[(&str, u64)]) -> WireVector {
+    of.iter().map(|(name, s)| (origin(name), *s)).collect()
+}
+
+/// A server with two neighbours, neither of them up.
+fn server(name: &str) -> Replica {
+    server_with(name, Settings::default())
+}
+
+fn server_with(name: &str, settings: Settings) -> Replica {
+    Replica::new(&origin(name), 2, settings, (1, 2))
+}
+
+/// `kiwi 5 1000`: client, latitude, and time in seconds.
+fn report(to: &mut Replica, line: &str) -> Outcome {
+    let operands: Vec<_> = line.split(' ').collect();
+    let line = format!("IAMAT {} +{}+0 {}", operands[0], operands[1], operands[2]);
+    let Ok(Request::IAmAt(report)) = Request::parse(line.as_bytes()) else {
+        panic!("no report: {line}")
+    };
+    let (mut text, mut outcomes) = (Vec::new(), Vec::new());
+    AtText::write(&mut text, &report, NOW_S * 1_000_000_000);
+    let (at, _) = AtText::parse(&text).unwrap();
+    let reports = [(&report, at)].into_iter();
+    to.report(
+        reports,
+        NOW_S * 1_000_000_000,
+        0,
+        &mut outcomes,
+        &mut Vec::new(),
+    );
+    outcomes[0]
+}
+
+fn up(server: &mut Replica, link: LinkIndex, theirs: &[(&str, u64)]) {
+    server.link_up(link, &vector(theirs), 0, &mut Vec::new());
+}
+
+/// Brings up link one of both.
+fn connect(a: &mut Replica, b: &mut Replica) {
+    let (of_a, of_b) = (a.reflected(), b.reflected());
+    a.link_up(ONE, &of_b, 0, &mut Vec::new());
+    b.link_up(ONE, &of_a, 0, &mut Vec::new());
+}
+
+/// All that a link has to send, some bytes at a time.
+fn drain(server: &mut Replica, link: LinkIndex, step_bytes: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let mut some = Vec::new();
+        let has_more = server.drain(link, &mut some, step_bytes, &mut Vec::new());
+        bytes.extend(some);
+        if !has_more {
+            return bytes;
+        }
+    }
+}
+
+/// `kiwi 5` for an update, `COMMIT A:1 B:2` and `HAVE A:1` for the rest.
+fn show(mut bytes: &[u8]) -> Vec<String> {
+    let show_vector = |vector: &WireVector| -> String {
+        let each = vector.iter();
+        each.map(|(origin, s)| format!(" {}:{s}", origin.server))
+            .collect()
+    };
+    let mut shown = Vec::new();
+    while let Some((frame, taken)) = frame::decode(bytes, 1 << 20).unwrap() {
+        match frame {
+            Frame::Updates(updates) => {
+                shown.extend(updates.entries.iter().map(|(_, update)| show_at(update.at)));
+            }
+            Frame::Commit { reflected, .. } => {
+                shown.push(format!("COMMIT{}", show_vector(&reflected)));
+            }
+            Frame::Have(reflected) => shown.push(format!("HAVE{}", show_vector(&reflected))),
+            other => panic!("unexpected {other:?}"),
+        }
+        bytes = &bytes[taken..];
+    }
+    shown
+}
+
+fn show_at(at: AtText<'_>) -> String {
+    let text = std::str::from_utf8(at.as_bytes()).unwrap();
+    let operands: Vec<_> = text.split([' ', '+']).filter(|s| !s.is_empty()).collect();
+    format!("{} {}", operands[1], operands[2])
+}
+
+fn check_sent(server: &mut Replica, link: LinkIndex, expected: &[&str]) {
+    assert_eq!(show(&drain(server, link, 1 << 20)), expected);
+}
+
+fn deliver(mut bytes: &[u8], to: &mut Replica, link: LinkIndex) -> Result<(), LinkFault> {
+    while let Some((frame, taken)) = frame::decode(bytes, 1 << 20).unwrap() {
+        to.receive(link, &frame, 0, &mut Vec::new())?;
+        bytes = &bytes[taken..];
+    }
+    Ok(())
+}
+
+/// Both say all they have to say, until neither has anything more.
+fn talk(a: &mut Replica, b: &mut Replica) {
+    for round in 0.. {
+        assert!(round < 20, "they never fall silent");
+        let (from_a, from_b) = (drain(a, ONE, 1 << 20), drain(b, ONE, 1 << 20));
+        if from_a.is_empty() && from_b.is_empty() {
+            return;
+        }
+        deliver(&from_a, b, ONE).unwrap();
+        deliver(&from_b, a, ONE).unwrap();
+    }
+}
+
+fn updates(number: u64, from: &str, entries: &[(u64, &str)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = UpdatesWriter::begin(&mut bytes, number);
+    for (sequence, client) in entries {
+        let text = format!("+0.500000000 {client} +{sequence}+0 {NOW_S}");
+        let (at, position) = AtText::parse(text.as_bytes()).unwrap();
+        let update = Update {
+            sequence: *sequence,
+            ordered_at_ns: NOW_S * 1_000_000_000,
+            position,
+            at,
+        };
+        writer.push(0, &origin(from), &update);
+    }
+    writer.end();
+    bytes
+}
+
+fn commit(number: u64, reflected: &[(&str, u64)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::write_commit(&mut bytes, number, &vector(reflected));
+    bytes
+}
+
+fn have(reflected: &[(&str, u64)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    frame::write_have(&mut bytes, &vector(reflected));
+    bytes
+}
+
+fn position_of(server: &Replica, client: &str) -> Option<String> {
+    server.locate(client.as_bytes()).map(|l| show_at(l.at))
+}
+
+#[test]
+fn the_newest_report_is_held() {
+    let mut hill = server("Hill");
+    assert_eq!(report(&mut hill, "kiwi 5 900"), Outcome::Accepted);
+    assert_eq!(report(&mut hill, "kiwi 6 901"), Outcome::Accepted);
+    assert_eq!(report(&mut hill, "kiwi 7 900.999999999"), Outcome::Older);
+    assert_eq!(position_of(&hill, "kiwi").unwrap(), "kiwi 6");
+    assert_eq!(position_of(&hill, "moa"), None);
+    assert_eq!(hill.reflected(), vector(&[("Hill", 2)]));
+}
+
+#[test]
+fn of_equal_times_at_one_server_the_later_report_wins() {
+    let mut hill = server("Hill");
+    report(&mut hill, "kiwi 5 900");
+    assert_eq!(report(&mut hill, "kiwi 6 900"), Outcome::Accepted);
+    assert_eq!(position_of(&hill, "kiwi").unwrap(), "kiwi 6");
+}
+
+#[test]
+fn a_tie_has_one_winner() {
+    let (mut hill, mut smith) = (server("Hill"), server("Smith"));
+    connect(&mut hill, &mut smith);
+    report(&mut smith, "kiwi 6 900");
+    report(&mut hill, "kiwi 5 900");
+    talk(&mut hill, &mut smith);
+    for server in [&hill, &smith] {
+        assert_eq!(position_of(server, "kiwi").unwrap(), "kiwi 6");
+    }
+}
+
+#[test]
+fn a_future_time_is_ordered_five_seconds_ahead_at_most() {
+    let mut hill = server("Hill");
+    report(&mut hill, "kiwi 5 9999999999");
+    assert_eq!(report(&mut hill, "kiwi 6 1004.999999999"), Outcome::Older);
+    assert_eq!(report(&mut hill, "kiwi 7 1005"), Outcome::Accepted);
+    assert_eq!(position_of(&hill, "kiwi").unwrap(), "kiwi 7");
+}
+
+#[test]
+fn a_full_table_refuses_new_clients_and_serves_known_ones() {
+    let max_clients = 1;
+    let mut hill = server_with(
+        "Hill",
+        Settings {
+            max_clients,
+            ..Settings::default()
+        },
+    );
+    report(&mut hill, "kiwi 5 900");
+    assert_eq!(report(&mut hill, "moa 5 900"), Outcome::Full);
+    assert_eq!(report(&mut hill, "kiwi 6 901"), Outcome::Accepted);
+    assert_eq!((hill.clients_count(), hill.counts().refused), (1, 1));
+    // The herd must agree all the same.
+    up(&mut hill, ONE, &[]);
+    deliver(&updates(1, "Smith", &[(1, "weka")]), &mut hill, ONE).unwrap();
+    assert_eq!(position_of(&hill, "weka").unwrap(), "weka 1");
+}
+
+#[test]
+fn a_client_that_waits_keeps_its_place() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    for line in ["kiwi 5 900", "moa 5 900", "kiwi 6 901"] {
+        report(&mut hill, line);
+    }
+    check_sent(
+        &mut hill,
+        ONE,
+        &["kiwi 6", "COMMIT Hill:1", "moa 5", "COMMIT Hill:3"],
+    );
+}
+
+#[test]
+fn what_is_sent_is_the_current_entry() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    (0..90).for_each(|latitude| {
+        report(&mut hill, &format!("kiwi {latitude} {}", 900 + latitude));
+    });
+    let shown = show(&drain(&mut hill, ONE, 1 << 20));
+    assert_eq!(shown[0], "kiwi 89");
+    assert!(
+        shown[1..].iter().all(|frame| frame.starts_with("COMMIT")),
+        "{shown:?}"
+    );
+    assert_eq!(hill.link_counts(ONE).unwrap().0.sent, 1);
+}
+
+#[test]
+fn a_link_waits_for_each_client_once() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    for second in 0..100 {
+        report(&mut hill, &format!("kiwi 5 {second}"));
+        report(&mut hill, &format!("moa 5 {second}"));
+    }
+    assert_eq!(hill.link_counts(ONE).unwrap().1, 2);
+    assert_eq!(hill.link_counts(OTHER), None);
+}
+
+#[test]
+fn a_commit_comes_after_what_waited_before_it() {
+    let mut hill = server("Hill");
+    report(&mut hill, "kiwi 5 900");
+    report(&mut hill, "moa 5 900");
+    up(&mut hill, ONE, &[]);
+    report(&mut hill, "weka 5 900");
+    report(&mut hill, "kiwi 6 901");
+    for (index, frame) in show(&drain(&mut hill, ONE, 1)).iter().enumerate() {
+        assert_eq!(frame.starts_with("COMMIT"), index == 3, "{index}: {frame}");
+    }
+}
+
+#[test]
+fn what_comes_after_a_round_has_another() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    report(&mut hill, "kiwi 5 900");
+    report(&mut hill, "moa 5 900");
+    let expected = ["kiwi 5", "COMMIT Hill:1", "moa 5", "COMMIT Hill:2"];
+    check_sent(&mut hill, ONE, &expected);
+    report(&mut hill, "kiwi 6 901");
+    check_sent(&mut hill, ONE, &["kiwi 6", "COMMIT Hill:3"]);
+}
+
+#[test]
+fn only_a_commit_raises_the_vector() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    deliver(&updates(1, "Smith", &[(2, "kiwi")]), &mut hill, ONE).unwrap();
+    assert_eq!(hill.reflected(), vector(&[]));
+    assert_eq!(position_of(&hill, "kiwi").unwrap(), "kiwi 2");
+    deliver(&commit(1, &[("Smith", 2)]), &mut hill, ONE).unwrap();
+    assert_eq!(hill.reflected(), vector(&[("Smith", 2)]));
+    deliver(&commit(1, &[("Smith", 1)]), &mut hill, ONE).unwrap();
+    assert_eq!(hill.reflected(), vector(&[("Smith", 2)]));
+}
+
+#[test]
+fn an_entry_from_a_neighbour_is_not_sent_back() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    up(&mut hill, OTHER, &[]);
+    deliver(&updates(1, "Smith", &[(1, "kiwi")]), &mut hill, ONE).unwrap();
+    check_sent(&mut hill, ONE, &[]);
+    check_sent(&mut hill, OTHER, &["kiwi 1"]);
+}
+
+#[test]
+fn an_entry_that_a_neighbour_sends_need_not_be_sent_to_it() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    up(&mut hill, OTHER, &[]);
+    deliver(&updates(1, "Smith", &[(1, "kiwi")]), &mut hill, ONE).unwrap();
+    deliver(&updates(1, "Smith", &[(1, "kiwi")]), &mut hill, OTHER).unwrap();
+    check_sent(&mut hill, OTHER, &[]);
+}
+
+#[test]
+fn a_have_suppresses() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    up(&mut hill, OTHER, &[]);
+    deliver(
+        &updates(1, "Smith", &[(1, "kiwi"), (2, "moa")]),
+        &mut hill,
+        ONE,
+    )
+    .unwrap();
+    deliver(&have(&[("Smith", 1)]), &mut hill, OTHER).unwrap();
+    check_sent(&mut hill, OTHER, &["moa 2"]);
+    assert_eq!(hill.link_counts(OTHER).unwrap().0.suppressed, 1);
+}
+
+#[test]
+fn a_have_is_due_five_ms_after_a_change_unless_a_commit_went() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    report(&mut hill, "kiwi 5 900");
+    assert_eq!(hill.next_tick_at_ns(), Some(5 * MS));
+    hill.tick(5 * MS - 1, &mut Vec::new());
+    assert_eq!(hill.next_tick_at_ns(), Some(5 * MS));
+    hill.tick(5 * MS, &mut Vec::new());
+    assert_eq!(hill.next_tick_at_ns(), None);
+    check_sent(&mut hill, ONE, &["HAVE Hill:1", "kiwi 5", "COMMIT Hill:1"]);
+
+    report(&mut hill, "kiwi 6 901");
+    check_sent(&mut hill, ONE, &["kiwi 6", "COMMIT Hill:2"]);
+    hill.tick(10 * MS, &mut Vec::new());
+    check_sent(&mut hill, ONE, &[]);
+}
+
+#[test]
+fn a_server_that_returns_catches_up() {
+    let (mut hill, mut smith) = (server("Hill"), server("Smith"));
+    (0..10).for_each(|n| {
+        report(&mut hill, &format!("c{n} 5 900"));
+    });
+    connect(&mut hill, &mut smith);
+    assert!(smith.is_catching_up() && !hill.is_catching_up());
+    talk(&mut hill, &mut smith);
+    assert!(!smith.is_catching_up());
+    assert_eq!(smith.clients_count(), 10);
+    assert_eq!(smith.reflected(), hill.reflected());
+}
+
+#[test]
+fn catch_up_sends_what_is_beyond_the_vector_and_nothing_else() {
+    let mut hill = server("Hill");
+    for line in ["kiwi 5 900", "moa 5 900", "weka 5 900"] {
+        report(&mut hill, line);
+    }
+    up(&mut hill, ONE, &[("Hill", 2)]);
+    check_sent(&mut hill, ONE, &["weka 5", "COMMIT Hill:3"]);
+}
+
+/// Smith's COMMIT goes on to the other neighbour, who must have Smith's update by then.
+#[test]
+fn an_entry_that_no_commit_covered_yet_is_part_of_catch_up() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    deliver(&updates(1, "Smith", &[(1, "kiwi")]), &mut hill, ONE).unwrap();
+    up(&mut hill, OTHER, &[]);
+    deliver(&commit(1, &[("Smith", 1)]), &mut hill, ONE).unwrap();
+    check_sent(&mut hill, OTHER, &["kiwi 1", "COMMIT Smith:1"]);
+}
+
+#[test]
+fn live_updates_go_between_those_of_catch_up() {
+    let mut hill = server("Hill");
+    (0..100).for_each(|n| {
+        report(&mut hill, &format!("c{n} 5 900"));
+    });
+    up(&mut hill, ONE, &[]);
+    drain_once(&mut hill, 500);
+    report(&mut hill, "kiwi 6 901");
+    assert!(show(&drain_once(&mut hill, 500)).contains(&"kiwi 6".into()));
+    assert_eq!(
+        show(&drain(&mut hill, ONE, 500)).last().unwrap(),
+        "COMMIT Hill:101"
+    );
+}
+
+fn drain_once(server: &mut Replica, bytes: usize) -> Vec<u8> {
+    let mut out = Vec::new();
+    assert!(server.drain(ONE, &mut out, bytes, &mut Vec::new()));
+    out
+}
+
+#[test]
+fn without_catch_up_only_what_is_new_is_sent() {
+    let has_catch_up = false;
+    let mut hill = server_with(
+        "Hill",
+        Settings {
+            has_catch_up,
+            ..Settings::default()
+        },
+    );
+    report(&mut hill, "kiwi 5 900");
+    up(&mut hill, ONE, &[]);
+    report(&mut hill, "moa 5 900");
+    check_sent(&mut hill, ONE, &["COMMIT Hill:1", "moa 5", "COMMIT Hill:2"]);
+}
+
+#[test]
+fn a_gap_is_a_fault() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    let gap = Err(LinkFault::Gap { expected: 1 });
+    assert_eq!(
+        deliver(&updates(2, "Smith", &[(1, "kiwi")]), &mut hill, ONE),
+        gap
+    );
+    assert_eq!(deliver(&commit(1, &[("Smith", 1)]), &mut hill, ONE), gap);
+    assert_eq!((hill.clients_count(), hill.reflected()), (0, vector(&[])));
+}
+
+#[test]
+fn a_repeated_frame_is_harmless() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    let (first, second) = (
+        updates(1, "Smith", &[(1, "kiwi")]),
+        updates(2, "Smith", &[(2, "kiwi")]),
+    );
+    for bytes in [
+        &first,
+        &second,
+        &first,
+        &second,
+        &commit(2, &[("Smith", 2)]),
+        &first,
+    ] {
+        deliver(bytes, &mut hill, ONE).unwrap();
+    }
+    assert_eq!(position_of(&hill, "kiwi").unwrap(), "kiwi 2");
+    assert_eq!(hill.counts().superseded, 3);
+}
+
+#[test]
+fn what_this_run_never_numbered_is_a_fault() {
+    let mut hill = server("Hill");
+    report(&mut hill, "kiwi 5 900");
+    up(&mut hill, ONE, &[]);
+    let fault = Err(LinkFault::NotNumbered {
+        sequence: 2,
+        numbered: 1,
+    });
+    for bytes in [
+        updates(1, "Hill", &[(2, "kiwi")]),
+        commit(0, &[("Hill", 2)]),
+        have(&[("Hill", 2)]),
+    ] {
+        assert_eq!(deliver(&bytes, &mut hill, ONE), fault);
+    }
+    assert_eq!(position_of(&hill, "kiwi").unwrap(), "kiwi 5");
+}
+
+#[test]
+fn a_refusal_has_no_place_on_a_link_that_is_up() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    let mut bytes = Vec::new();
+    frame::write_refusal(&mut bytes, "no");
+    assert_eq!(deliver(&bytes, &mut hill, ONE), Err(LinkFault::OutOfPlace));
+}
+
+#[test]
+fn a_link_that_is_down_takes_and_gives_nothing() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    report(&mut hill, "kiwi 5 900");
+    hill.link_down(ONE);
+    check_sent(&mut hill, ONE, &[]);
+    deliver(&updates(1, "Smith", &[(1, "moa")]), &mut hill, ONE).unwrap();
+    assert_eq!(hill.clients_count(), 1);
+    assert_eq!(hill.next_tick_at_ns(), None);
+}
+
+#[test]
+fn a_link_is_asked_for_once_until_it_is_drained() {
+    let mut hill = server("Hill");
+    let mut effects = Vec::new();
+    hill.link_up(ONE, &vector(&[]), 0, &mut effects);
+    assert_eq!(effects, []);
+    deliver(&updates(1, "Smith", &[(1, "kiwi")]), &mut hill, ONE).unwrap();
+    hill.link_up(OTHER, &vector(&[]), 0, &mut effects);
+    report(&mut hill, "moa 5 900");
+    hill.tick(0, &mut effects);
+    assert_eq!(effects, [Effect::LinkReady(OTHER)]);
+}
+
+#[test]
+fn a_quiet_pair_falls_silent() {
+    let (mut hill, mut smith) = (server("Hill"), server("Smith"));
+    report(&mut smith, "moa 5 900");
+    connect(&mut hill, &mut smith);
+    report(&mut hill, "kiwi 5 900");
+    talk(&mut hill, &mut smith);
+    for server in [&mut hill, &mut smith] {
+        let mut effects = Vec::new();
+        server.tick(1000 * MS, &mut effects);
+        assert_eq!((server.next_tick_at_ns(), effects.len()), (None, 0));
+        assert_eq!(server.reflected(), vector(&[("Hill", 1), ("Smith", 1)]));
+    }
+    assert_eq!(hill.digest().buckets(), smith.digest().buckets());
+}
+
+#[test]
+fn tracing_tells_what_became_of_each_update() {
+    let is_tracing = true;
+    let mut hill = server_with(
+        "Hill",
+        Settings {
+            is_tracing,
+            ..Settings::default()
+        },
+    );
+    up(&mut hill, ONE, &[]);
+    up(&mut hill, OTHER, &[]);
+    let bytes = updates(1, "Smith", &[(2, "kiwi"), (2, "kiwi"), (1, "kiwi")]);
+    let (frame, _) = frame::decode(&bytes, 1 << 20).unwrap().unwrap();
+    let mut effects = Vec::new();
+    hill.receive(ONE, &frame, 0, &mut effects).unwrap();
+    deliver(&have(&[("Smith", 2)]), &mut hill, OTHER).unwrap();
+    hill.drain(OTHER, &mut Vec::new(), 1 << 20, &mut effects);
+    let fates: Vec<_> = effects.iter().filter_map(fate).collect();
+    assert_eq!(
+        fates,
+        [
+            Fate::Spread,
+            Fate::Held,
+            Fate::Older,
+            Fate::Suppressed(OTHER)
+        ]
+    );
+}
+
+const fn fate(effect: &Effect) -> Option<Fate> {
+    match effect {
+        Effect::Traced(trace) => Some(trace.fate),
+        Effect::LinkReady(_) => None,
+    }
+}
+
+/// The name in an AT line is that of the origin.
+#[test]
+fn the_same_report_at_two_servers_has_two_digests() {
+    let (mut hill, mut smith) = (server("Hill"), server("Smith"));
+    report(&mut hill, "kiwi 5 900");
+    report(&mut smith, "kiwi 5 900");
+    assert_ne!(hill.digest().total(), smith.digest().total());
+}
+
+/// What happens next between two servers.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    Report { is_hill: bool, client: u8, time: u8 },
+    Deliver { is_hill: bool, bytes: usize },
+    Reconnect,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (any::<bool>(), 0..4_u8, 0..3_u8)
+            .prop_map(|(is_hill, client, time)| Step::Report { is_hill, client, time }),
+        4 => (any::<bool>(), 1..200_usize)
+            .prop_map(|(is_hill, bytes)| Step::Deliver { is_hill, bytes }),
+        1 => Just(Step::Reconnect),
+    ]
+}
+
+fn take(step: Step, hill: &mut Replica, smith: &mut Replica) {
+    match step {
+        Step::Report {
+            is_hill,
+            client,
+            time,
+        } => {
+            let to = if is_hill { hill } else { smith };
+            report(to, &format!("c{client} 5 {}", 900 + i64::from(time)));
+        }
+        Step::Deliver { is_hill, bytes } => {
+            let (from, to) = if is_hill {
+                (hill, smith)
+            } else {
+                (smith, hill)
+            };
+            let mut out = Vec::new();
+            from.drain(ONE, &mut out, bytes, &mut Vec::new());
+            deliver(&out, to, ONE).unwrap();
+        }
+        Step::Reconnect => connect(hill, smith),
+    }
+}
+
+proptest! {
+    #[test]
+    fn two_servers_agree_whatever_the_order(steps in proptest::collection::vec(step(), 0..60)) {
+        let (mut hill, mut smith) = (server("Hill"), server("Smith"));
+        connect(&mut hill, &mut smith);
+        steps.into_iter().for_each(|step| take(step, &mut hill, &mut smith));
+        talk(&mut hill, &mut smith);
+        for client in (0..4).map(|n| format!("c{n}")) {
+            prop_assert_eq!(hill.locate(client.as_bytes()), smith.locate(client.as_bytes()));
+        }
+        prop_assert_eq!(hill.reflected(), smith.reflected());
+        prop_assert_eq!(hill.digest().total(), smith.digest().total());
+    }
+
+    /// Merge is commutative, associative and idempotent.
+    #[test]
+    fn the_order_of_arrival_does_not_matter(
+        updates_of in proptest::collection::vec((0..3_usize, 0..3_u8, 0..3_i64), 1..12),
+        shuffle in any::<u64>(),
+    ) {
+        let mut frames: Vec<_> = (1..).zip(updates_of).collect();
+        let in_order = merged(&frames);
+        let again = frames.clone();
+        frames.extend(again);
+        let mut draw = shuffle;
+        for index in (1..frames.len()).rev() {
+            draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            frames.swap(index, (draw >> 33) as usize % (index + 1));
+        }
+        prop_assert_eq!(in_order, merged(&frames));
+    }
+}
+
+/// What a server holds that was sent these: sequence, and origin, client and time.
+fn merged(updates: &[(u64, (usize, u8, i64))]) -> (u64, Vec<Option<String>>) {
+    let mut server = server("Hill");
+    up(&mut server, ONE, &[]);
+    for (number, (sequence, (from, client, second))) in (1..).zip(updates) {
+        let mut bytes = Vec::new();
+        let mut writer = UpdatesWriter::begin(&mut bytes, number);
+        let text = format!("+0.500000000 c{client} +{sequence}+0 {second}");
+        let (at, position) = AtText::parse(text.as_bytes()).unwrap();
+        let (sequence, ordered_at_ns) = (*sequence, second * 1_000_000_000);
+        let update = Update {
+            sequence,
+            ordered_at_ns,
+            position,
+            at,
+        };
+        writer.push(0, &origin(["Jaquez", "Smith", "Campbell"][*from]), &update);
+        writer.end();
+        deliver(&bytes, &mut server, ONE).unwrap();
+    }
+    let held = (0..3).map(|client| position_of(&server, &format!("c{client}")));
+    let held = held.collect();
+    (server.digest().total(), held)
+}
