@@ -1,0 +1,53 @@
+//! What is going to happen, and when.
+
+use crate::network::EndIndex;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// Something that happens at a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Event {
+    /// Clients report to some server.
+    Report,
+    /// Something breaks.
+    Fault,
+    /// An end without a connection tries to get one.
+    Dial(EndIndex),
+    /// The socket of an end can take more of a connection's bytes.
+    Write(EndIndex, Connection),
+    /// The next frame that this end sent arrives at the other.
+    Deliver(EndIndex, Connection),
+    /// An end notices that its connection is dead.
+    Notice(EndIndex, Connection),
+    /// A replica's own time has come.
+    Tick(usize),
+    /// A server that crashed starts again.
+    Start(usize),
+}
+
+/// Which connection of an edge: what belongs to an earlier one means nothing to a later one.
+pub(crate) type Connection = u64;
+
+/// A queue of events; those of one moment come in the order in which they were put there.
+#[derive(Debug, Default)]
+pub(crate) struct Agenda {
+    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
+    put_count: u64,
+}
+
+impl Agenda {
+    pub(crate) fn put(&mut self, at_ns: u64, event: Event) {
+        self.put_count += 1;
+        self.events.push(Reverse((at_ns, self.put_count, event)));
+    }
+
+    pub(crate) fn take(&mut self) -> Option<(u64, Event)> {
+        let Reverse((at_ns, _, event)) = self.events.pop()?;
+        Some((at_ns, event))
+    }
+
+    pub(crate) fn next(&self) -> Option<(u64, Event)> {
+        let Reverse((at_ns, _, event)) = self.events.peek()?;
+        Some((*at_ns, *event))
+    }
+}
