@@ -150,6 +150,7 @@ pub async fn run(
     let node = Arc::new(Node::new(&config, &name, log.clone()));
     serve(&config, &server, node, places, listeners, shutdown).await;
     log.event(Level::Info, "server.stop", &[]);
+    log.close();
     Ok(())
 }
 

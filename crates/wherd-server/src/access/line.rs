@@ -7,7 +7,7 @@ use crate::service::{Heard, Service};
 use crate::telemetry::{Level, Traffic, Value};
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +26,8 @@ const CLASSIC_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 const CLASSIC_SILENCE: Duration = Duration::from_millis(200);
 /// How long after an error accepting waits, at first and at the most.
 const ACCEPT_PAUSE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
+/// How long a client that never pauses is read on when the server stops.
+const LAST_READS: Duration = Duration::from_millis(100);
 /// How much of a reply the log shows.
 const LOGGED_BYTES: usize = 1024;
 
@@ -184,8 +186,10 @@ impl Session {
     /// Reads and answers until the end; which end it was.
     async fn converse(&mut self, shutdown: &CancellationToken) -> io::Result<Ended> {
         let mut timer = Box::pin(sleep_until(self.deadline()));
+        let mut stopped = pin!(shutdown.cancelled());
         loop {
             let read = tokio::select! {
+                // Mostly there is something to read, and then nothing else is looked at.
                 biased;
                 read = self.stream.read(self.lines.space()) => read,
                 () = timer.as_mut() => {
@@ -196,7 +200,7 @@ impl Session {
                     timer.as_mut().reset(self.deadline());
                     continue;
                 }
-                () = shutdown.cancelled() => return self.finish("the server stops").await,
+                () = stopped.as_mut() => return self.finish("the server stops").await,
             };
             let count = match read {
                 Ok(0) => return self.finish("the client is done").await,
@@ -206,6 +210,10 @@ impl Session {
             self.lines.filled(count);
             self.answer_whole_lines().await?;
             self.note_begun_line(timer.as_mut());
+            // A client that never pauses would keep the select from seeing it.
+            if shutdown.is_cancelled() {
+                return self.finish("the server stops").await;
+            }
         }
     }
 
@@ -261,7 +269,9 @@ impl Session {
 
     /// Answers what was read, and says that nothing more will come.
     async fn finish(&mut self, why: Ended) -> io::Result<Ended> {
-        while let Ok(count) = self.stream.try_read(self.lines.space())
+        let deadline = Instant::now() + LAST_READS;
+        while Instant::now() < deadline
+            && let Ok(count) = self.stream.try_read(self.lines.space())
             && count > 0
         {
             self.lines.filled(count);

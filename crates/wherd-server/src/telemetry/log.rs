@@ -90,11 +90,11 @@ impl From<u64> for Value<'_> {
 
 type Fields<'a> = &'a [(&'static str, Value<'a>)];
 
-/// A server's log. The last handle that is dropped writes out what waits.
+/// A server's log. [`Log::close`], or dropping the last handle, writes out what waits.
 #[derive(Clone)]
 pub(crate) struct Log {
     shared: Arc<Shared>,
-    _writer: Arc<Writer>,
+    writer: Arc<Writer>,
 }
 
 struct Shared {
@@ -123,6 +123,12 @@ struct Writer {
 
 impl Drop for Writer {
     fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl Writer {
+    fn close(&self) {
         self.shared.lock().is_closed = true;
         self.shared.has_lines.notify_one();
         let thread = self
@@ -167,7 +173,7 @@ impl Log {
         };
         Ok(Self {
             shared,
-            _writer: Arc::new(writer),
+            writer: Arc::new(writer),
         })
     }
 
@@ -177,6 +183,11 @@ impl Log {
             self.shared.tell_terminal(name, fields);
         }
         self.shared.push(name, fields);
+    }
+
+    /// Writes out what waits. What is told from then on is lost.
+    pub(crate) fn close(&self) {
+        self.writer.close();
     }
 
     /// Whether there is budget for another line of traffic: a cheap look, to save the work of
