@@ -6,7 +6,7 @@ use wherd_sim::Scenario;
 use wherd_sim::trace::Trace;
 
 /// `WHERD_SEEDS=1000..5000` plays others.
-const SEEDS: Range<u64> = 0..400;
+const SEEDS: Range<u64> = 0..300;
 
 fn seeds() -> Range<u64> {
     let Ok(text) = std::env::var("WHERD_SEEDS") else {
