@@ -293,5 +293,5 @@ fn log_start(log: &Log, config: &Config, addresses: &Addresses) {
             if config.classic { "classic" } else { "full" }.into(),
         ),
     ];
-    log.event(Level::Notice, "server.start", &fields);
+    log.event(Level::Info, "server.start", &fields);
 }

@@ -170,15 +170,13 @@ fn arguments(command: &mut Command, start: &Start<'_>) {
     }
 }
 
-/// Says what a server says, a line at a time, with its name before it, once.
+/// Says what a server says, a line at a time, with its name before it.
 async fn relay(output: impl AsyncRead + Unpin, name: String, width: usize) {
-    let own_prefix = format!("{name}: ");
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
     while let Ok(1..) = output.read_until(b'\n', &mut line).await {
         let text = String::from_utf8_lossy(&line);
-        let text = text.strip_prefix(&own_prefix).unwrap_or(&text).trim_end();
-        complain(format_args!("{name:width$} | {text}"));
+        complain(format_args!("{name:width$} | {}", text.trim_end()));
         line.clear();
     }
 }
