@@ -1,8 +1,13 @@
 //! The program as a user meets it: what it prints, and how it ends.
 
+mod classic;
 mod cli;
 mod config;
+mod faults;
+mod herd;
+mod herd_runs;
 mod places;
+mod protocol;
 mod status;
 
 use std::path::Path;
