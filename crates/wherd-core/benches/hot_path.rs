@@ -6,7 +6,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use std::hint::black_box;
 use wherd_core::{LinkIndex, Replica, Settings};
 use wherd_proto::frame::{self, WireVector};
-use wherd_proto::{AtText, Origin, Request, ServerName, reply};
+use wherd_proto::{AtTexts, Origin, Request, ServerName, reply};
 
 const BATCH: usize = 64;
 const WAITING: usize = 1000;
@@ -29,7 +29,7 @@ fn line(client: usize, seconds: u64) -> String {
 /// What a server keeps for a connection.
 struct Connection {
     server: ServerName,
-    text: Vec<u8>,
+    texts: AtTexts,
     out: Vec<u8>,
     outcomes: Vec<wherd_core::Outcome>,
     effects: Vec<wherd_core::Effect>,
@@ -39,37 +39,34 @@ impl Connection {
     fn new() -> Self {
         Self {
             server: ServerName::new("Hill").expect("a name"),
-            text: Vec::new(),
+            texts: AtTexts::default(),
             out: Vec::new(),
             outcomes: Vec::new(),
             effects: Vec::new(),
         }
     }
 
-    /// Parses, applies and answers lines, one after the other.
+    /// Parses, applies and answers the lines of one read, as a server does.
     fn serve(&mut self, replica: &mut Replica, lines: &str) {
         self.out.clear();
         self.outcomes.clear();
         self.effects.clear();
-        for line in lines.as_bytes().split_inclusive(|byte| *byte == b'\n') {
-            let Ok(Request::IAmAt(report)) = Request::parse(line) else {
-                continue;
-            };
-            self.text.clear();
-            AtText::write(&mut self.text, &report, RECEIVED_AT_NS);
-            let skew_bytes = skew_bytes_of(&self.text);
-            let at = AtText::from_parts(&self.text, skew_bytes, report.client.len() as u8);
-            let reports = std::iter::once((&report, at));
-            let (outcomes, effects) = (&mut self.outcomes, &mut self.effects);
-            replica.report(reports, RECEIVED_AT_NS, 0, outcomes, effects);
+        let mut reports = Vec::new();
+        let mut rest = lines.as_bytes();
+        while let Some(end) = memchr::memchr(b'\n', rest) {
+            if let Ok(Request::IAmAt(report)) = Request::parse(&rest[..end]) {
+                reports.push(report);
+            }
+            rest = &rest[end + 1..];
+        }
+        self.texts.write(&reports, RECEIVED_AT_NS);
+        let batch = reports.iter().zip(self.texts.iter());
+        let (outcomes, effects) = (&mut self.outcomes, &mut self.effects);
+        replica.report(batch, RECEIVED_AT_NS, 0, outcomes, effects);
+        for at in self.texts.iter() {
             reply::write_at(&mut self.out, &self.server, at);
         }
     }
-}
-
-fn skew_bytes_of(text: &[u8]) -> u8 {
-    let end = text.iter().position(|byte| *byte == b' ');
-    end.map_or(0, |end| end as u8)
 }
 
 fn replica_of(client_count: usize) -> Replica {
@@ -106,9 +103,9 @@ fn lines(criterion: &mut Criterion) {
             count: 0,
         };
         group.bench_function(format!("{client_count} clients"), |bench| {
-            bench.iter_batched(
+            bench.iter_batched_ref(
                 || feed.batch(),
-                |lines| connection.serve(&mut replica, &lines),
+                |lines| connection.serve(&mut replica, lines),
                 BatchSize::SmallInput,
             );
         });

@@ -113,20 +113,6 @@ pub struct AtText<'a> {
 }
 
 impl<'a> AtText<'a> {
-    /// Writes the text of `report`, received at `received_at_ns` since 1970, behind what `out`
-    /// has; how many bytes its skew has.
-    pub fn write(out: &mut Vec<u8>, report: &Report<'_>, received_at_ns: i64) -> u8 {
-        let start = out.len();
-        report.reported_at.skew_at(received_at_ns).write(out);
-        // A sign, at most 18 digits, a point and nine more.
-        let skew_bytes = (out.len() - start) as u8;
-        for operand in [report.client, report.position_text, report.time_text] {
-            out.push(b' ');
-            out.extend_from_slice(operand);
-        }
-        skew_bytes
-    }
-
     /// Reads a text that a neighbour sent, with the position it tells; `None` where this is not
     /// such a text.
     #[must_use]
@@ -185,6 +171,50 @@ impl<'a> AtText<'a> {
     pub fn client(self) -> &'a [u8] {
         let start = usize::from(self.skew_bytes) + 1;
         &self.bytes[start..start + usize::from(self.client_bytes)]
+    }
+}
+
+/// The AT texts of a batch of reports. Its memory is used again for the next batch.
+#[derive(Debug, Default)]
+pub struct AtTexts {
+    bytes: Vec<u8>,
+    /// Where each text ends, and the bytes of its skew and of its client ID.
+    parts: Vec<(usize, u8, u8)>,
+}
+
+impl AtTexts {
+    /// Writes the texts of `reports`, received at `received_at_ns` since 1970, in the place of
+    /// those of the batch before.
+    pub fn write(&mut self, reports: &[Report<'_>], received_at_ns: i64) {
+        self.bytes.clear();
+        self.parts.clear();
+        for report in reports {
+            let start = self.bytes.len();
+            report
+                .reported_at
+                .skew_at(received_at_ns)
+                .write(&mut self.bytes);
+            // A sign, at most 18 digits, a point and nine more.
+            let skew_bytes = (self.bytes.len() - start) as u8;
+            for operand in [report.client, report.position_text, report.time_text] {
+                self.bytes.push(b' ');
+                self.bytes.extend_from_slice(operand);
+            }
+            self.parts
+                .push((self.bytes.len(), skew_bytes, report.client.len() as u8));
+        }
+    }
+
+    /// The texts, in the order of their reports.
+    pub fn iter(&self) -> impl Iterator<Item = AtText<'_>> {
+        let mut start = 0;
+        self.parts
+            .iter()
+            .map(move |(end, skew_bytes, client_bytes)| {
+                let bytes = &self.bytes[start..*end];
+                start = *end;
+                AtText::from_parts(bytes, *skew_bytes, *client_bytes)
+            })
     }
 }
 

@@ -6,7 +6,7 @@ use crate::telemetry::Traffic;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use wherd_core::Outcome;
-use wherd_proto::{AtText, Question, Report};
+use wherd_proto::{AtTexts, Question, Report};
 
 /// What clients can ask of a server, whatever protocol they speak.
 pub(crate) struct Service {
@@ -18,37 +18,8 @@ pub(crate) struct Service {
 /// again for the next batch.
 #[derive(Default)]
 pub(crate) struct Heard {
-    texts: Vec<u8>,
-    /// Where each report's text begins, and how many bytes its skew has.
-    parts: Vec<(usize, u8)>,
+    pub(crate) texts: AtTexts,
     pub(crate) outcomes: Vec<Outcome>,
-}
-
-impl Heard {
-    /// The AT text of the `index`th report.
-    pub(crate) fn at(&self, index: usize, report: &Report<'_>) -> AtText<'_> {
-        let (start, skew_bytes) = self.parts[index];
-        let end = self
-            .parts
-            .get(index + 1)
-            .map_or(self.texts.len(), |(start, _)| *start);
-        AtText::from_parts(
-            &self.texts[start..end],
-            skew_bytes,
-            report.client.len() as u8,
-        )
-    }
-
-    fn write_texts(&mut self, reports: &[Report<'_>], received_at_ns: i64) {
-        self.texts.clear();
-        self.parts.clear();
-        self.outcomes.clear();
-        for report in reports {
-            let start = self.texts.len();
-            let skew_bytes = AtText::write(&mut self.texts, report, received_at_ns);
-            self.parts.push((start, skew_bytes));
-        }
-    }
 }
 
 impl Service {
@@ -59,14 +30,11 @@ impl Service {
     /// Takes reports of clients, in their order. `heard` then has an outcome and a text for each.
     pub(crate) fn i_am_at(&self, reports: &[Report<'_>], heard: &mut Heard) {
         let received_at_ns = wall_clock_ns();
-        heard.write_texts(reports, received_at_ns);
-        let mut outcomes = std::mem::take(&mut heard.outcomes);
-        let texts = reports
-            .iter()
-            .enumerate()
-            .map(|(i, report)| (report, heard.at(i, report)));
-        self.node.report(texts, received_at_ns, &mut outcomes);
-        heard.outcomes = outcomes;
+        heard.texts.write(reports, received_at_ns);
+        heard.outcomes.clear();
+        let reports = reports.iter().zip(heard.texts.iter());
+        self.node
+            .report(reports, received_at_ns, &mut heard.outcomes);
     }
 
     /// Writes a client's AT line and the document of the places near it; `false`, and nothing

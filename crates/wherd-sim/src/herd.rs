@@ -8,7 +8,7 @@ use crate::scenario::{MS, Scenario};
 use crate::server::{Server, WALL_START_NS};
 use crate::trace::Trace;
 use wherd_core::{Effect, LinkIndex, Policy, Replica, replica};
-use wherd_proto::{AtText, Report, Request};
+use wherd_proto::{AtTexts, Report, Request};
 
 /// How long after the last fault all servers agree and are silent.
 const AGREE_WITHIN_NS: u64 = 5000 * MS;
@@ -302,17 +302,15 @@ impl<'a> Herd<'a> {
         lines: &[String],
     ) -> Result<Vec<replica::Outcome>, Violation> {
         let received_at_ns = self.servers[server].wall_ns(self.now_ns);
-        let reports: Vec<_> = lines
-            .iter()
-            .map(|line| parse(line, received_at_ns))
-            .collect();
+        let reports: Vec<_> = lines.iter().map(|line| parse(line)).collect();
+        let mut texts = AtTexts::default();
+        texts.write(&reports, received_at_ns);
         let (mut outcomes, mut effects) = (Vec::new(), Vec::new());
         let Some(replica) = &mut self.servers[server].replica else {
             return Ok(outcomes);
         };
-        let told = reports.iter().map(|(report, text)| (report, at(text)));
         replica.report(
-            told,
+            reports.iter().zip(texts.iter()),
             received_at_ns,
             self.now_ns,
             &mut outcomes,
@@ -320,7 +318,8 @@ impl<'a> Herd<'a> {
         );
         let me = self.servers[server].origin();
         let latest_ns = received_at_ns + self.scenario.settings.max_ahead_ns;
-        for ((report, text), outcome) in reports.iter().zip(&outcomes) {
+        for ((report, at), outcome) in reports.iter().zip(texts.iter()).zip(&outcomes) {
+            let text = at.as_bytes();
             self.tell(|_| format!("{me} hears {}: {outcome:?}", String::from_utf8_lossy(text)));
             let told = Told {
                 client: std::str::from_utf8(report.client).expect("a client's name"),
@@ -377,15 +376,9 @@ fn client_name(client: usize) -> String {
     format!("c{client}")
 }
 
-fn parse(line: &str, received_at_ns: i64) -> (Report<'_>, Vec<u8>) {
+fn parse(line: &str) -> Report<'_> {
     let Ok(Request::IAmAt(report)) = Request::parse(line.as_bytes()) else {
         panic!("no report: {line}")
     };
-    let mut text = Vec::new();
-    AtText::write(&mut text, &report, received_at_ns);
-    (report, text)
-}
-
-fn at(text: &[u8]) -> AtText<'_> {
-    AtText::parse(text).expect("an AT text").0
+    report
 }

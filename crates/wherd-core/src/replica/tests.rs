@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 use wherd_proto::frame::{self, UpdatesWriter};
-use wherd_proto::{Request, ServerName};
+use wherd_proto::{AtTexts, Request, ServerName};
 
 const ONE: LinkIndex = LinkIndex(0);
 const OTHER: LinkIndex = LinkIndex(1);
@@ -38,12 +38,10 @@ fn report(to: &mut Replica, line: &str) -> Outcome {
     let Ok(Request::IAmAt(report)) = Request::parse(line.as_bytes()) else {
         panic!("no report: {line}")
     };
-    let (mut text, mut outcomes) = (Vec::new(), Vec::new());
-    AtText::write(&mut text, &report, NOW_S * 1_000_000_000);
-    let (at, _) = AtText::parse(&text).unwrap();
-    let reports = [(&report, at)].into_iter();
+    let (mut texts, mut outcomes) = (AtTexts::default(), Vec::new());
+    texts.write(&[report], NOW_S * 1_000_000_000);
     to.report(
-        reports,
+        std::iter::once(&report).zip(texts.iter()),
         NOW_S * 1_000_000_000,
         0,
         &mut outcomes,

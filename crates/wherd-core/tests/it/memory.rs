@@ -2,7 +2,7 @@
 
 use crate::allocator::usage;
 use wherd_core::{Replica, Settings};
-use wherd_proto::{AtText, Origin, Request, ServerName};
+use wherd_proto::{AtTexts, Origin, Request, ServerName};
 
 /// A replica that was told of so many clients with IDs of 20 bytes.
 fn replica_of(client_count: usize) -> Replica {
@@ -11,18 +11,17 @@ fn replica_of(client_count: usize) -> Replica {
         incarnation: 1,
     };
     let mut replica = Replica::new(&me, 0, Settings::default(), (1, 2));
-    let (mut outcomes, mut effects, mut text) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut outcomes, mut effects) = (Vec::new(), Vec::new());
+    let mut texts = AtTexts::default();
     for client in 0..client_count {
         let line = format!("IAMAT client-{client:013} +34.068930-118.445127 1621464827.959498503");
         let Ok(Request::IAmAt(report)) = Request::parse(line.as_bytes()) else {
             panic!("no report: {line}")
         };
-        text.clear();
         outcomes.clear();
         let received_at_ns = 1_621_464_828_000_000_000;
-        AtText::write(&mut text, &report, received_at_ns);
-        let (at, _) = AtText::parse(&text).expect("an AT text");
-        let reports = [(&report, at)].into_iter();
+        texts.write(&[report], received_at_ns);
+        let reports = std::iter::once(&report).zip(texts.iter());
         replica.report(reports, received_at_ns, 0, &mut outcomes, &mut effects);
     }
     replica

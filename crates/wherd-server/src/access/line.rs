@@ -402,16 +402,12 @@ impl Client<'_> {
         let mut heard = std::mem::take(&mut replies.heard);
         self.service.i_am_at(&batch.reports, &mut heard);
         node.metrics.iamat.increment(batch.reports.len() as u64);
-        for (index, report) in batch.reports.iter().enumerate() {
-            if heard.outcomes[index] == Outcome::Full {
-                self.refuse(batch.lines[index], "too many clients", replies);
+        for ((at, outcome), line) in heard.texts.iter().zip(&heard.outcomes).zip(&batch.lines) {
+            if *outcome == Outcome::Full {
+                self.refuse(line, "too many clients", replies);
             } else {
                 let start = replies.out.len();
-                reply::write_at(
-                    &mut replies.out,
-                    &node.origin.server,
-                    heard.at(index, report),
-                );
+                reply::write_at(&mut replies.out, &node.origin.server, at);
                 self.log_reply(&replies.out[start..]);
             }
         }
