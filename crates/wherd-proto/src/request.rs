@@ -136,7 +136,7 @@ fn parse_radius(text: &[u8]) -> Option<u32> {
     let mm = (0..6).fold(0, |sum, i| {
         sum * 10 + fraction.get(i).map_or(0, |digit| u32::from(digit - b'0'))
     });
-    (!is_beyond).then_some(whole * MM_PER_KM + mm)
+    (!is_beyond).then(|| whole * MM_PER_KM + mm)
 }
 
 fn parse_bound(text: &[u8]) -> Option<usize> {

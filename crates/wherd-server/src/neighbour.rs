@@ -299,7 +299,7 @@ impl Connection {
             frame_bytes: settings.frame_bytes,
             waiting: Vec::with_capacity(DRAIN_BYTES),
             written: 0,
-            last_write_ns: 0,
+            last_write_ns: node.now_ns(),
         });
         node.log_link_up(link, hello, &address);
         let why = tokio::select! {
@@ -348,6 +348,10 @@ async fn read_loop(
         }
         drop(frames);
         reader.forget(taken);
+        if taken >= DRAIN_BYTES / 4 {
+            // The write loop shares this task, and others this thread.
+            tokio::task::yield_now().await;
+        }
         match timeout(settings.dead_after, reader.read()).await {
             Ok(Ok(bytes)) => node.metrics.link_bytes_received.increment(bytes as u64),
             Ok(Err(error)) => return error,
@@ -428,6 +432,10 @@ impl Outlet {
         }
     }
 
+    fn ping_at_ns(&self, settings: LinkSettings) -> u64 {
+        self.last_write_ns + settings.ping_interval.as_nanos() as u64
+    }
+
     fn fill(&mut self, node: &Node, link: LinkIndex) -> bool {
         let pong = node.neighbours[link.0]
             .pong_wanted
@@ -479,8 +487,16 @@ async fn write_loop(
                 }
             }
             Ok(Flushed::All) => {
+                // Counted from the last write: the neighbour does not see what we only look at.
+                let ping_at = neighbour
+                    .outlet()
+                    .as_ref()
+                    .map(|outlet| outlet.ping_at_ns(settings));
+                let wait_ns = ping_at.unwrap_or_default().saturating_sub(node.now_ns());
                 let wanted = neighbour.send_wanted.notified();
-                if timeout(settings.ping_interval, wanted).await.is_err()
+                if timeout(Duration::from_nanos(wait_ns), wanted)
+                    .await
+                    .is_err()
                     && let Some(outlet) = neighbour.outlet().as_mut()
                 {
                     frame::write_ping(&mut outlet.waiting, node.now_ns() / 1000);

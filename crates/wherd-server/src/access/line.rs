@@ -28,6 +28,8 @@ const CLASSIC_SILENCE: Duration = Duration::from_millis(200);
 const ACCEPT_PAUSE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 /// How long a client that never pauses is read on when the server stops.
 const LAST_READS: Duration = Duration::from_millis(100);
+/// After a read of this much others on the same thread have their turn.
+const LARGE_READ_BYTES: usize = 16 * 1024;
 /// How much of a reply the log shows.
 const LOGGED_BYTES: usize = 1024;
 
@@ -200,19 +202,26 @@ impl Session {
                     timer.as_mut().reset(self.deadline());
                     continue;
                 }
-                () = stopped.as_mut() => return self.finish("the server stops").await,
+                () = stopped.as_mut() => return self.stop().await,
             };
             let count = match read {
-                Ok(0) => return self.finish("the client is done").await,
+                Ok(0) => {
+                    self.answer_last_line().await?;
+                    self.stream.shutdown().await?;
+                    return Ok("the client is done");
+                }
                 read => read?,
             };
             self.last_read = Instant::now();
             self.lines.filled(count);
-            self.answer_whole_lines().await?;
-            self.note_begun_line(timer.as_mut());
+            let has_ended_one = self.answer_whole_lines().await?;
+            self.note_begun_line(has_ended_one, timer.as_mut());
+            if count >= LARGE_READ_BYTES {
+                tokio::task::yield_now().await;
+            }
             // A client that never pauses would keep the select from seeing it.
             if shutdown.is_cancelled() {
-                return self.finish("the server stops").await;
+                return self.stop().await;
             }
         }
     }
@@ -234,12 +243,17 @@ impl Session {
     }
 
     /// A line that begins wants its end sooner than an idle client is closed.
-    fn note_begun_line(&mut self, timer: Pin<&mut Sleep>) {
-        if !self.lines.has_begun() {
+    fn note_begun_line(&mut self, has_ended_one: bool, timer: Pin<&mut Sleep>) {
+        if has_ended_one || !self.lines.has_begun() {
             self.begun_at = None;
-        } else if self.begun_at.is_none() || self.settings.silence.is_some() {
+        }
+        if self.lines.has_begun() {
             self.begun_at.get_or_insert(self.last_read);
-            timer.reset(self.deadline());
+            let deadline = self.deadline();
+            // Too early is no harm: the timer is wound again when it goes off.
+            if deadline < timer.deadline() {
+                timer.reset(deadline);
+            }
         }
     }
 
@@ -267,8 +281,9 @@ impl Session {
         Ok(None)
     }
 
-    /// Answers what was read, and says that nothing more will come.
-    async fn finish(&mut self, why: Ended) -> io::Result<Ended> {
+    /// Answers the lines that have come, and says that nothing more will. The beginning of a line
+    /// is not taken for one: its client has not said all of it.
+    async fn stop(&mut self) -> io::Result<Ended> {
         let deadline = Instant::now() + LAST_READS;
         while Instant::now() < deadline
             && let Ok(count) = self.stream.try_read(self.lines.space())
@@ -277,12 +292,12 @@ impl Session {
             self.lines.filled(count);
             self.answer_whole_lines().await?;
         }
-        self.answer_last_line().await?;
         self.stream.shutdown().await?;
-        Ok(why)
+        Ok("the server stops")
     }
 
-    async fn answer_whole_lines(&mut self) -> io::Result<()> {
+    /// Answers every line that has its end; whether there was one.
+    async fn answer_whole_lines(&mut self) -> io::Result<bool> {
         let Self {
             service,
             stream,
@@ -300,7 +315,7 @@ impl Session {
         client.answer(lines.take_whole(), stream, replies).await
     }
 
-    async fn answer_last_line(&mut self) -> io::Result<()> {
+    async fn answer_last_line(&mut self) -> io::Result<bool> {
         let Self {
             service,
             stream,
@@ -340,15 +355,18 @@ struct Batch<'a> {
 }
 
 impl Client<'_> {
-    /// Answers lines in their order, in as few writes as their replies have room in.
+    /// Answers lines in their order, in as few writes as their replies have room in; whether there
+    /// were any.
     async fn answer<'a>(
         &self,
         lines: impl Iterator<Item = Line<'a>>,
         stream: &mut TcpStream,
         replies: &mut Replies,
-    ) -> io::Result<()> {
+    ) -> io::Result<bool> {
         let mut batch = Batch::default();
+        let mut has_any = false;
         for line in lines {
+            has_any = true;
             let (Line::Whole(text) | Line::TooLong(text)) = line;
             self.log_line(text);
             match self.read(line) {
@@ -378,7 +396,8 @@ impl Client<'_> {
             }
         }
         self.answer_reports(&mut batch, replies);
-        self.write(stream, replies).await
+        self.write(stream, replies).await?;
+        Ok(has_any)
     }
 
     fn read<'a>(&self, line: Line<'a>) -> Result<Request<'a>, String> {

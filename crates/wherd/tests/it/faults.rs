@@ -527,6 +527,19 @@ fn a_begun_line_that_never_ends_is_closed() {
 }
 
 #[test]
+fn lines_that_end_in_time_keep_a_connection_whose_pieces_end_in_their_middle() {
+    let herd = Setup::lonely().with("[limits]\nline_timeout_s = 1").start();
+    let mut client = herd.server("Hill").connect();
+    let start = Instant::now();
+    client.send(b"IAMAT a +1-1");
+    // Every line takes milliseconds, and there is always one that has begun.
+    while start.elapsed() < Duration::from_millis(2500) {
+        client.send(b" 5\nIAMAT a +1-1");
+        check_matches(b"AT Hill <skew> a +1-1 5\n", &client.read_line(), "a piece");
+    }
+}
+
+#[test]
 fn an_idle_client_is_closed() {
     let herd = Setup::lonely().with("[limits]\nidle_timeout_s = 1").start();
     let hill = herd.server("Hill");
@@ -600,6 +613,24 @@ fn sigterm_answers_what_was_sent_before_it() {
         check_matches(expected.as_bytes(), &replies, "the replies to all of them");
         assert!(TcpStream::connect(hill.clients).is_err() || !hill.is_running());
     }
+}
+
+#[test]
+fn sigterm_does_not_take_the_beginning_of_a_line_for_a_line() {
+    let servers: [(&str, &[&str]); 2] = [("Hill", &["Smith"]), ("Smith", &[])];
+    let herd = Setup::of(&servers).start();
+    let (hill, smith) = (herd.server("Hill"), herd.server("Smith"));
+    let mut client = hill.connect();
+    client.round_trip("a");
+    // The rest of its time is still on its way.
+    client.send(b"IAMAT kiwi +34-118 16214");
+    // Whoever is answered after this was sent shows that it was read.
+    hill.iamat("b", "+1-1", "1");
+    hill.signal(Signal::TERM);
+    let rest = client.read_to_end();
+    assert!(!rest.starts_with(b"AT "), "{}", shown(&rest));
+    smith.wait_for_log(&["link.down", "neighbour=Hill"]);
+    assert_eq!(smith.whatsat("kiwi"), None);
 }
 
 #[test]

@@ -443,6 +443,9 @@ fn a_radius_goes_from_0_to_50_and_a_bound_from_0_to_20() {
         "10 five",
         "10 100",
         "10 18446744073709551617",
+        "99999999999999999999 5",
+        "18446744073709551617 5",
+        "4294967296 5",
         "10 4294967296",
     ] {
         check_refused(&hill, &[format!("WHATSAT a {operands}").as_bytes()]);
@@ -617,6 +620,11 @@ fn a_million_lines_through_one_pipelined_connection_have_their_replies() {
         &["Hill", "Jaquez", "Smith", "Campbell", "Singleton"],
         CLIENTS_COUNT as u64,
     );
+    for server in herd.servers() {
+        let log = server.log();
+        let lost = log.lines().find(|line| line.contains(" link.down "));
+        assert_eq!(lost, None, "a busy link of {} is no dead one", server.name);
+    }
     let last = operands(LINES_COUNT - 1);
     let last_at = format!("AT Hill <skew> {last}\n");
     let id = last.split(' ').next().expect("an ID");
