@@ -27,7 +27,7 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 const DRAIN_BYTES: usize = 64 * 1024;
 /// A link that wrote less than this ago is busy: writing again at once would cost a system call
 /// for each report, where waiting for the write loop lets many go out together.
-const QUIET_NS: u64 = 300_000;
+const QUIET_NS: u64 = 50_000;
 
 /// The clocks and limits of links.
 #[derive(Clone, Copy)]

@@ -3,9 +3,11 @@
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::thread;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use wherd_server::config::{Config, ServerConfig};
 use wherd_server::{RunError, RunOptions};
@@ -13,10 +15,13 @@ use wherd_server::{RunError, RunOptions};
 use crate::failure::{Code, Context as _, Failure};
 use crate::output::complain;
 
+/// A stop takes less than this; who signals again after it means it.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// Run one server of the herd, until it is told to stop.
 ///
 /// SIGTERM and Ctrl-C stop it: it answers what it has read, writes out its log and frees its
-/// ports. A second one ends it at once. Exit code 75 if a port is in use.
+/// ports. One more, a second later, ends it at once. Exit code 75 if a port is in use.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -143,11 +148,22 @@ impl StopSignals {
         }
     }
 
-    /// The first one cancels `token`; the second one ends the process, whatever it is doing.
+    /// Waits for another one from somebody who has lost patience. Those that come together with
+    /// the first do not count: `timeout` and some supervisors signal a process and its group.
+    pub(crate) async fn next_of_impatience(&mut self) {
+        sleep(PATIENCE).await;
+        // New listeners have not heard what came before.
+        if let Ok(signals) = Self::listen() {
+            *self = signals;
+        }
+        self.next().await;
+    }
+
+    /// The first one cancels `token`; a later one ends the process, whatever it is doing.
     async fn cancel(mut self, token: CancellationToken) {
         self.next().await;
         token.cancel();
-        self.next().await;
+        self.next_of_impatience().await;
         std::process::exit(Code::Failed as i32);
     }
 }

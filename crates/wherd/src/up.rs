@@ -225,7 +225,7 @@ async fn join_all<F: Future<Output = ()>>(futures: impl Iterator<Item = F>) {
     .await;
 }
 
-/// Asks all servers to end, and kills those that do not; a second signal kills them at once.
+/// Asks all servers to end, and kills those that do not; an impatient signal kills them at once.
 async fn stop(children: &mut [Child], signals: &mut StopSignals) {
     for child in children.iter() {
         child.terminate();
@@ -236,7 +236,7 @@ async fn stop(children: &mut [Child], signals: &mut StopSignals) {
     };
     tokio::select! {
         () = patience => {}
-        () = signals.next() => {}
+        () = signals.next_of_impatience() => {}
     }
     for child in children {
         child.kill().await;

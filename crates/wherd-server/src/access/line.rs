@@ -28,6 +28,10 @@ const CLASSIC_SILENCE: Duration = Duration::from_millis(200);
 const ACCEPT_PAUSE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 /// How long a client that never pauses is read on when the server stops.
 const LAST_READS: Duration = Duration::from_millis(100);
+/// How often, and how long each time, a question about a client that is not known waits for news.
+/// An update crosses a herd in less.
+const NEWS_STEPS: u32 = 10;
+const NEWS_STEP: Duration = Duration::from_millis(1);
 /// After a read of this much others on the same thread have their turn.
 const LARGE_READ_BYTES: usize = 16 * 1024;
 /// How much of a reply the log shows.
@@ -364,7 +368,7 @@ impl Client<'_> {
         replies: &mut Replies,
     ) -> io::Result<bool> {
         let mut batch = Batch::default();
-        let mut has_any = false;
+        let (mut has_any, mut may_wait) = (false, true);
         for line in lines {
             has_any = true;
             let (Line::Whole(text) | Line::TooLong(text)) = line;
@@ -377,12 +381,12 @@ impl Client<'_> {
                 }
                 Ok(Request::WhatsAt(question)) => {
                     self.answer_reports(&mut batch, replies);
-                    let start = replies.out.len();
                     self.service.node.metrics.whatsat.increment(1);
-                    if self.service.whats_at(&question, &mut replies.out) {
-                        reply::write_end_of_places(&mut replies.out);
-                        self.log_reply(&replies.out[start..]);
-                    } else {
+                    if !self.answer_question(&question, replies)
+                        && !self
+                            .has_news(&question, &mut may_wait, stream, replies)
+                            .await?
+                    {
                         self.refuse(text, "unknown client", replies);
                     }
                 }
@@ -398,6 +402,42 @@ impl Client<'_> {
         self.answer_reports(&mut batch, replies);
         self.write(stream, replies).await?;
         Ok(has_any)
+    }
+
+    /// Waits a moment for a client that is not known, once for all lines that came together, and
+    /// answers if there was news: whoever was just told of it at another server asks in vain
+    /// otherwise, for the time of a hop or two.
+    async fn has_news(
+        &self,
+        question: &Question<'_>,
+        may_wait: &mut bool,
+        stream: &mut TcpStream,
+        replies: &mut Replies,
+    ) -> io::Result<bool> {
+        let steps = if std::mem::take(may_wait) {
+            NEWS_STEPS
+        } else {
+            0
+        };
+        for _ in 0..steps {
+            self.write(stream, replies).await?;
+            tokio::time::sleep(NEWS_STEP).await;
+            if self.answer_question(question, replies) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Answers with places; `false`, and nothing written, where the client is not known.
+    fn answer_question(&self, question: &Question<'_>, replies: &mut Replies) -> bool {
+        let start = replies.out.len();
+        let is_known = self.service.whats_at(question, &mut replies.out);
+        if is_known {
+            reply::write_end_of_places(&mut replies.out);
+            self.log_reply(&replies.out[start..]);
+        }
+        is_known
     }
 
     fn read<'a>(&self, line: Line<'a>) -> Result<Request<'a>, String> {
