@@ -5,6 +5,7 @@
 use crate::config::Config;
 use crate::service::{Heard, Service};
 use crate::telemetry::{Level, Traffic, Value};
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
@@ -73,6 +74,9 @@ impl LineSettings {
 }
 
 /// Accepts clients until the shutdown; each is served by a task of `clients`.
+///
+/// The port is free before the clients hear of the shutdown: whoever sees its connection end finds
+/// nobody at the port.
 pub(crate) async fn accept(
     service: Arc<Service>,
     listener: TcpListener,
@@ -80,14 +84,24 @@ pub(crate) async fn accept(
     clients: TaskTracker,
     shutdown: CancellationToken,
 ) {
+    let stop = CancellationToken::new();
+    let accepting = accept_all(&service, &listener, settings, &clients, &stop);
+    shutdown.run_until_cancelled(accepting).await;
+    drop(listener);
+    stop.cancel();
+}
+
+async fn accept_all(
+    service: &Arc<Service>,
+    listener: &TcpListener,
+    settings: LineSettings,
+    clients: &TaskTracker,
+    stop: &CancellationToken,
+) -> Infallible {
     let seats = Arc::new(Semaphore::new(settings.connections));
     let mut pause = ACCEPT_PAUSE[0];
     loop {
-        let accepted = tokio::select! {
-            () = shutdown.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let (stream, address) = match accepted {
+        let (stream, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
                 let why = error.to_string();
@@ -116,10 +130,10 @@ pub(crate) async fn accept(
             continue;
         };
         metrics.accepted_connections.increment(1);
-        let session = Session::new(Arc::clone(&service), stream, address, settings);
-        let shutdown = shutdown.clone();
+        let session = Session::new(Arc::clone(service), stream, address, settings);
+        let stop = stop.clone();
         clients.spawn(async move {
-            session.serve(shutdown).await;
+            session.serve(stop).await;
             drop(seat);
         });
     }
