@@ -13,8 +13,8 @@ use wherd_proto::frame::{self, Frame, UpdatesWriter};
 use wherd_proto::{Origin, Position, ServerName};
 
 use crate::herd::{
-    Herd, PATIENCE, Peer, SLACK, Server, Setup, check_matches, hello, hello_with, program, shown,
-    wait_for, wait_until,
+    Client, Herd, PATIENCE, Peer, SLACK, Server, Setup, check_matches, hello, hello_with, program,
+    shown, wait_for, wait_until,
 };
 
 /// Hill, whose neighbour Smith is not started: a test may take its part.
@@ -172,9 +172,10 @@ fn frames_from_the_future_that_may_be_skipped_are_skipped() {
 #[test]
 fn frames_may_come_byte_by_byte() {
     let (_herd, hill) = hill_without_smith("");
-    let mut peer = Peer::connect(&hill);
-    let bytes = [hello("Smith", "Hill"), update(1, 1, "kiwi")].concat();
-    peer.client.send_pieces(bytes.chunks(1));
+    let mut peer = Peer::linked_by(&hill, "Smith", |client, hello| {
+        client.send_pieces(hello.chunks(1));
+    });
+    peer.client.send_pieces(update(1, 1, "kiwi").chunks(1));
     hill.wait_until_it_tells("kiwi", b"AT Smith +0.500000000 kiwi +34-118 5\n");
 }
 
@@ -265,18 +266,15 @@ fn a_neighbour_that_never_says_hello_delays_no_client() {
 #[test]
 fn a_neighbour_that_dribbles_delays_no_client() {
     let (_herd, hill) = hill_without_smith("");
-    let mut peer = Peer::connect(&hill);
     let mut client = hill.connect();
-    for byte in hello("Smith", "Hill").chunks(1) {
-        peer.client.send(byte);
-        assert!(client.round_trip("a") < Duration::from_millis(900));
-    }
-    peer.hear(|frame| assert!(matches!(frame, Frame::Hello(_)), "{frame:?}"));
-    let update = update(1, 1, "kiwi");
-    for byte in update.chunks(1) {
-        peer.client.send(byte);
-        assert!(client.round_trip("a") < Duration::from_millis(900));
-    }
+    let mut dribble = |peer: &mut Client, bytes: &[u8]| {
+        for byte in bytes.chunks(1) {
+            peer.send(byte);
+            assert!(client.round_trip("a") < Duration::from_millis(900));
+        }
+    };
+    let mut peer = Peer::linked_by(&hill, "Smith", &mut dribble);
+    dribble(&mut peer.client, &update(1, 1, "kiwi"));
     hill.wait_until_it_tells("kiwi", b"AT Smith +0.500000000 kiwi +34-118 5\n");
 }
 

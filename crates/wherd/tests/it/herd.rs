@@ -404,9 +404,13 @@ impl Herd {
             let log = fs::read(self.folder().join(&ports.log)).unwrap_or_default();
             let log = String::from_utf8_lossy(&log).into_owned();
             let lines: Vec<_> = log.lines().collect();
-            let tail = &lines[lines.len().saturating_sub(TAIL_LINES)..];
-            let tail: Vec<_> = tail.iter().map(|line| shown(line.as_bytes())).collect();
-            eprintln!("--- the end of {name}.log\n{}", tail.join("\n"));
+            let (begin, tail) = lines.split_at(lines.len().saturating_sub(TAIL_LINES));
+            let links = begin.iter().filter(|line| line.contains("Z link."));
+            let told: Vec<_> = links.chain(tail).map(|l| shown(l.as_bytes())).collect();
+            eprintln!(
+                "--- of its links, and the end of {name}.log\n{}",
+                told.join("\n")
+            );
         }
     }
 }
@@ -767,9 +771,18 @@ impl Peer {
     /// A server that is just dialling the same neighbour sends the other dial away, and its own
     /// fails soon, since nobody listens there.
     pub(crate) fn linked(server: &Server, name: &str) -> Self {
+        Self::linked_by(server, name, |client, hello| client.send(hello))
+    }
+
+    /// The same, with a HELLO that is sent in a way of its own.
+    pub(crate) fn linked_by(
+        server: &Server,
+        name: &str,
+        mut send: impl FnMut(&mut Client, &[u8]),
+    ) -> Self {
         wait_for(&format!("a link as {name}"), || {
             let mut peer = Self::connect(server);
-            peer.client.send(&hello(name, &server.name));
+            send(&mut peer.client, &hello(name, &server.name));
             let is_linked = peer.hear(|frame| match frame {
                 Frame::Hello(hello) => hello.to.as_str() == name,
                 Frame::Refusal(why) if why.contains("is being dialled") => false,
