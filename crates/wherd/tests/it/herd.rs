@@ -29,7 +29,7 @@ pub(crate) const FIVE: [(&str, &[&str]); 5] = [
 ];
 
 /// How long anything may take before a test gives up on it.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a condition is looked at.
 const POLL: Duration = Duration::from_millis(3);
 /// How much of a log is printed when a test fails.
