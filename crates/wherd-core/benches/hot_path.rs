@@ -121,7 +121,9 @@ fn drain(criterion: &mut Criterion) {
         bench.iter(|| {
             out.clear();
             effects.clear();
-            replica.link_up(LINK, &WireVector::new(), 0, &mut effects);
+            replica
+                .link_up(LINK, &WireVector::new(), 0, &mut effects)
+                .expect("a link");
             while replica.drain(LINK, &mut out, 1 << 20, &mut effects) {}
             black_box(out.len())
         });
@@ -134,11 +136,15 @@ fn receive(criterion: &mut Criterion) {
     group.throughput(Throughput::Elements(WAITING as u64));
     let (mut out, mut effects) = (Vec::new(), Vec::new());
     let mut sender = replica_of(WAITING);
-    sender.link_up(LINK, &WireVector::new(), 0, &mut effects);
+    sender
+        .link_up(LINK, &WireVector::new(), 0, &mut effects)
+        .expect("a link");
     while sender.drain(LINK, &mut out, 1 << 20, &mut effects) {}
     let mut empty = || {
         let mut receiver = replica("Smith");
-        receiver.link_up(LINK, &WireVector::new(), 0, &mut Vec::new());
+        receiver
+            .link_up(LINK, &WireVector::new(), 0, &mut Vec::new())
+            .expect("a link");
         receiver
     };
     group.bench_function("receive 1000 new entries", |bench| {

@@ -40,6 +40,12 @@ pub enum LinkFault {
         /// The last number that was given.
         numbered: u64,
     },
+    /// The neighbour tells of more runs of servers than any herd has.
+    #[error("more than {max} runs of servers")]
+    TooManyOrigins {
+        /// How many are taken.
+        max: usize,
+    },
     /// Only HELLO comes before a link is up, and only then.
     #[error("a frame that has no place on a link that is up")]
     OutOfPlace,
@@ -246,8 +252,9 @@ impl Link {
             frame::write_have(out, &origins.to_wire(reflected));
             self.told.join(reflected);
         }
+        let mut steps = CATCH_UP_STEP;
         while out.len() < max_bytes {
-            let batch = self.take_batch(entries, max_bytes - out.len(), effects);
+            let batch = self.take_batch(entries, max_bytes - out.len(), &mut steps, effects);
             if !batch.is_empty() {
                 self.write_updates(&batch, entries, origins, out);
             } else if self.queue.front() == Some(&ROUND) {
@@ -266,12 +273,13 @@ impl Link {
     }
 
     /// Takes clients for one UPDATES frame: those that wait, up to the next round, then some of
-    /// the catch-up. While there is catch-up to do it has half of the room, so that neither
-    /// holds up the other.
+    /// the catch-up, which looks at `steps` entries at the most. While there is catch-up to do it
+    /// has half of the room, so that neither holds up the other.
     fn take_batch(
         &mut self,
         entries: &Entries,
         room_bytes: usize,
+        steps: &mut usize,
         effects: &mut Vec<Effect>,
     ) -> Vec<ClientIndex> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
@@ -290,12 +298,11 @@ impl Link {
                 bytes += self.offer(ClientIndex(slot), entries, &mut batch, effects);
             }
         }
-        let mut steps = 0;
         while bytes < room_bytes
-            && steps < CATCH_UP_STEP
+            && *steps > 0
             && let Some(slot) = self.catch_up.next()
         {
-            steps += 1;
+            *steps -= 1;
             if !self.waiting.has(slot) {
                 bytes += self.offer(ClientIndex(slot), entries, &mut batch, effects);
             }
@@ -314,7 +321,9 @@ impl Link {
     ) -> usize {
         let entry = entries.get(client);
         let update = entry.update();
-        if self.known.get(entry.origin()) >= update.sequence {
+        // Without catch-up a COMMIT says nothing about what was before the link.
+        let is_known = self.known.get(entry.origin()) >= update.sequence;
+        if is_known && self.settings.has_catch_up {
             self.counts.suppressed += 1;
             if self.settings.is_tracing {
                 effects.push(Effect::Traced(Trace {

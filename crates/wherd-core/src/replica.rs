@@ -21,6 +21,9 @@ pub struct Settings {
     /// How many clients are held at the most; reports of further ones are refused. Updates of
     /// neighbours are taken all the same, or the herd could not agree.
     pub max_clients: usize,
+    /// How many runs of servers are heard of at the most: version vectors of so many must fit into
+    /// a frame. A neighbour that tells of more is not believed.
+    pub max_origins: usize,
     /// How far ahead of this server's clock a client's time may order its report. A broken or
     /// hostile clock so blocks its own client for as long and not for years.
     pub max_ahead_ns: i64,
@@ -39,6 +42,7 @@ impl Default for Settings {
             policy: Policy::default(),
             has_catch_up: true,
             max_clients: 1_000_000,
+            max_origins: 10_000,
             max_ahead_ns: 5_000_000_000,
             have_interval_ns: 5_000_000,
             is_tracing: false,
@@ -72,6 +76,10 @@ pub struct Counts {
     pub received: u64,
     /// Updates received that were held already, or older than what is held.
     pub superseded: u64,
+    /// Updates sent to neighbours.
+    pub sent: u64,
+    /// Updates not sent, as the neighbour had said that it has them.
+    pub suppressed: u64,
 }
 
 /// Where a client was last.
@@ -171,19 +179,23 @@ impl Replica {
     }
 
     /// A link came up; the neighbour's HELLO said that it reflects `theirs`.
+    ///
+    /// # Errors
+    /// When the link must not come up; nothing has changed then.
     pub fn link_up(
         &mut self,
         link: LinkIndex,
         theirs: &WireVector,
         now_ns: u64,
         effects: &mut Vec<Effect>,
-    ) {
-        let theirs = self.origins.intern_all(theirs);
+    ) -> Result<(), LinkFault> {
+        let theirs = self.check_vector(theirs)?;
         // All entries are looked at even where `theirs` covers what is reflected here: some may be
         // ahead of that, and the COMMIT that makes up for it will go on to this link, too.
         let count = self.entries.count();
         self.links[link.0] = Some(Link::new(link, self.settings, theirs, count));
         self.after_change(now_ns, effects);
+        Ok(())
     }
 
     /// A link is gone, with all that waited for it: connecting again starts from what the other
@@ -225,6 +237,7 @@ impl Replica {
         updates: &Updates<'_>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), LinkFault> {
+        self.check_room(updates.origins.iter())?;
         let origins: Vec<_> = updates
             .origins
             .iter()
@@ -304,14 +317,18 @@ impl Replica {
         let Some(link) = &mut self.links[link.0] else {
             return false;
         };
-        link.drain(
+        let before = link.counts;
+        let has_more = link.drain(
             &self.entries,
             &self.origins,
             &self.reflected,
             out,
             max_bytes,
             effects,
-        )
+        );
+        self.counts.sent += link.counts.sent - before.sent;
+        self.counts.suppressed += link.counts.suppressed - before.suppressed;
+        has_more
     }
 
     /// The newest report of a client; `None` where none was heard.
@@ -443,9 +460,18 @@ impl Replica {
     }
 
     fn check_vector(&mut self, vector: &WireVector) -> Result<VersionVector, LinkFault> {
+        self.check_room(vector.keys())?;
         let vector = self.origins.intern_all(vector);
         self.check_numbered(self.me, vector.get(self.me))?;
         Ok(vector)
+    }
+
+    fn check_room<'a>(&self, origins: impl Iterator<Item = &'a Origin>) -> Result<(), LinkFault> {
+        let max = self.settings.max_origins;
+        if self.origins.count() + self.origins.new_count(origins) > max {
+            return Err(LinkFault::TooManyOrigins { max });
+        }
+        Ok(())
     }
 
     /// Nobody can have of us what we did not number.
@@ -471,10 +497,12 @@ fn trace(
         Merge::Held(client) => (client, Fate::Held),
         Merge::Older(client) => (client, Fate::Older),
     };
+    // A client's report gets its number by being the newest.
+    let is_numbered = source.is_some() || fate == Fate::Spread;
     Trace {
         client,
         origin,
-        sequence: update.sequence,
+        sequence: if is_numbered { update.sequence } else { 0 },
         source,
         fate,
     }

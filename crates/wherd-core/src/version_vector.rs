@@ -16,6 +16,16 @@ pub(crate) struct Origins {
 }
 
 impl Origins {
+    /// How many were heard of.
+    pub(crate) const fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// How many of these were not heard of.
+    pub(crate) fn new_count<'a>(&self, origins: impl Iterator<Item = &'a Origin>) -> usize {
+        origins.filter(|o| !self.indexes.contains_key(o)).count()
+    }
+
     /// The number of an origin, a new one where it was not heard of.
     pub(crate) fn intern(&mut self, origin: &Origin) -> OriginIndex {
         if let Some(index) = self.indexes.get(origin) {

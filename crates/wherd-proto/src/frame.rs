@@ -199,12 +199,11 @@ pub fn write_pong(out: &mut Vec<u8>, value: u64) {
 }
 
 /// Writes one UPDATES frame, entry by entry, behind what `out` has.
-///
-/// `origins` is the writer's scratch: which of the caller's origin numbers stand in this frame.
 #[derive(Debug)]
 pub struct UpdatesWriter<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
+    /// Which of the caller's origin numbers stand in this frame.
     origins: Vec<u32>,
 }
 
@@ -218,12 +217,6 @@ impl<'a> UpdatesWriter<'a> {
             start,
             origins: Vec::new(),
         }
-    }
-
-    /// How many bytes the buffer holds so far, this frame and what was before it.
-    #[must_use]
-    pub const fn buffer_bytes(&self) -> usize {
-        self.out.len()
     }
 
     /// Adds an entry. `origin_number` is any number that stands for `origin` with this caller.

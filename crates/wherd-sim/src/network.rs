@@ -171,7 +171,9 @@ impl Herd<'_> {
         let (server, link, now_ns) = (self.ends[end.0].server, self.ends[end.0].link, self.now_ns);
         let mut effects = Vec::new();
         if let Some(replica) = &mut self.servers[server].replica {
-            replica.link_up(link, theirs, now_ns, &mut effects);
+            replica
+                .link_up(link, theirs, now_ns, &mut effects)
+                .expect("a link");
         }
         self.settle(server, &effects)
     }

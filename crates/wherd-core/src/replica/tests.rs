@@ -51,14 +51,16 @@ fn report(to: &mut Replica, line: &str) -> Outcome {
 }
 
 fn up(server: &mut Replica, link: LinkIndex, theirs: &[(&str, u64)]) {
-    server.link_up(link, &vector(theirs), 0, &mut Vec::new());
+    server
+        .link_up(link, &vector(theirs), 0, &mut Vec::new())
+        .expect("a link");
 }
 
 /// Brings up link one of both.
 fn connect(a: &mut Replica, b: &mut Replica) {
     let (of_a, of_b) = (a.reflected(), b.reflected());
-    a.link_up(ONE, &of_b, 0, &mut Vec::new());
-    b.link_up(ONE, &of_a, 0, &mut Vec::new());
+    a.link_up(ONE, &of_b, 0, &mut Vec::new()).expect("a link");
+    b.link_up(ONE, &of_a, 0, &mut Vec::new()).expect("a link");
 }
 
 /// All that a link has to send, some bytes at a time.
@@ -494,6 +496,70 @@ fn a_refusal_has_no_place_on_a_link_that_is_up() {
 }
 
 #[test]
+fn a_hello_with_numbers_that_were_never_given_brings_no_link_up() {
+    let mut hill = server("Hill");
+    report(&mut hill, "kiwi 5 900");
+    let fault = hill.link_up(ONE, &vector(&[("Hill", 2)]), 0, &mut Vec::new());
+    let (sequence, numbered) = (2, 1);
+    assert_eq!(fault, Err(LinkFault::NotNumbered { sequence, numbered }));
+    assert_eq!(hill.link_counts(ONE), None);
+}
+
+#[test]
+fn more_runs_of_servers_than_there_can_be_are_not_believed() {
+    let max_origins = 3;
+    let settings = Settings {
+        max_origins,
+        ..Settings::default()
+    };
+    let mut hill = server_with("Hill", settings);
+    up(&mut hill, ONE, &[("Smith", 1)]);
+    let fault = Err(LinkFault::TooManyOrigins { max: max_origins });
+    let many = [("Smith", 2), ("Campbell", 1), ("Singleton", 1)];
+    let mut on_link = |bytes: &[u8]| deliver(bytes, &mut hill, ONE);
+    assert_eq!(on_link(&commit(0, &many)), fault);
+    assert_eq!(on_link(&have(&many)), fault);
+    on_link(&updates(1, "Campbell", &[(1, "kiwi")])).unwrap();
+    assert_eq!(on_link(&updates(2, "Singleton", &[(1, "moa")])), fault);
+    on_link(&commit(1, &many[..2])).unwrap();
+    let of_other = hill.link_up(OTHER, &vector(&many), 0, &mut Vec::new());
+    assert_eq!(of_other, fault);
+    assert_eq!(hill.reflected(), vector(&many[..2]));
+    assert_eq!(hill.clients_count(), 1);
+}
+
+/// A COMMIT of a server that sends nothing of what was before its link covers it all the same.
+#[test]
+fn without_catch_up_nothing_is_suppressed() {
+    let settings = Settings {
+        has_catch_up: false,
+        ..Settings::default()
+    };
+    let mut hill = server_with("Hill", settings);
+    up(&mut hill, ONE, &[]);
+    report(&mut hill, "kiwi 5 900");
+    deliver(&have(&[("Hill", 1)]), &mut hill, ONE).unwrap();
+    check_sent(&mut hill, ONE, &["kiwi 5", "COMMIT Hill:1"]);
+}
+
+#[test]
+fn a_drain_looks_at_some_thousand_entries_at_the_most() {
+    let mut hill = server("Hill");
+    let count = 3 * 4096;
+    (0..count).for_each(|n| {
+        report(&mut hill, &format!("c{n} 5 900"));
+    });
+    // One of a thousand is news, and the others are looked at in vain.
+    (0..count).step_by(1000).for_each(|n| {
+        report(&mut hill, &format!("c{n} 6 901"));
+    });
+    up(&mut hill, ONE, &[("Hill", count)]);
+    drain_once(&mut hill, 1 << 20);
+    let (_, waiting_count) = hill.link_counts(ONE).expect("it is up");
+    assert_eq!(waiting_count, 2 * 4096);
+}
+
+#[test]
 fn a_link_that_is_down_takes_and_gives_nothing() {
     let mut hill = server("Hill");
     up(&mut hill, ONE, &[]);
@@ -509,10 +575,12 @@ fn a_link_that_is_down_takes_and_gives_nothing() {
 fn a_link_is_asked_for_once_until_it_is_drained() {
     let mut hill = server("Hill");
     let mut effects = Vec::new();
-    hill.link_up(ONE, &vector(&[]), 0, &mut effects);
+    hill.link_up(ONE, &vector(&[]), 0, &mut effects)
+        .expect("a link");
     assert_eq!(effects, []);
     deliver(&updates(1, "Smith", &[(1, "kiwi")]), &mut hill, ONE).unwrap();
-    hill.link_up(OTHER, &vector(&[]), 0, &mut effects);
+    hill.link_up(OTHER, &vector(&[]), 0, &mut effects)
+        .expect("a link");
     report(&mut hill, "moa 5 900");
     hill.tick(0, &mut effects);
     assert_eq!(effects, [Effect::LinkReady(OTHER)]);
@@ -562,6 +630,36 @@ fn tracing_tells_what_became_of_each_update() {
             Fate::Suppressed(OTHER)
         ]
     );
+}
+
+/// The next report will get the number that an older one would have got.
+#[test]
+fn an_older_report_is_traced_without_a_number() {
+    let is_tracing = true;
+    let settings = Settings {
+        is_tracing,
+        ..Settings::default()
+    };
+    let mut hill = server_with("Hill", settings);
+    report(&mut hill, "kiwi 5 900");
+    let line = "IAMAT kiwi +6+0 899";
+    let Ok(Request::IAmAt(older)) = Request::parse(line.as_bytes()) else {
+        panic!("no report: {line}")
+    };
+    let (mut texts, mut effects) = (AtTexts::default(), Vec::new());
+    texts.write(&[older], NOW_S * 1_000_000_000);
+    let reports = std::iter::once(&older).zip(texts.iter());
+    hill.report(
+        reports,
+        NOW_S * 1_000_000_000,
+        0,
+        &mut Vec::new(),
+        &mut effects,
+    );
+    let [Effect::Traced(trace)] = effects[..] else {
+        panic!("{effects:?}")
+    };
+    assert_eq!((trace.fate, trace.sequence), (Fate::Older, 0));
 }
 
 const fn fate(effect: &Effect) -> Option<Fate> {

@@ -80,7 +80,9 @@ fn allocations_of_a_batch(link_count: usize) -> u64 {
             );
         }
         if second == 12 && link_count > 0 {
-            replica.link_up(LINK, &WireVector::new(), 0, &mut vec![]);
+            replica
+                .link_up(LINK, &WireVector::new(), 0, &mut vec![])
+                .expect("a link");
         }
     }
     allocations
