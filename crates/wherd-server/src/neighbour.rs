@@ -5,16 +5,20 @@
 //! the next bytes, and nothing is pushed at it.
 
 use crate::config::{Address, Config};
-use crate::node::{Adopted, Node};
+use crate::node::{Adopted, Neighbour, Node};
 use crate::telemetry::{Level, Traffic, Value};
+use std::convert::Infallible;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::task::TaskTracker;
 use wherd_core::LinkIndex;
 use wherd_proto::frame::{self, Frame, Hello, PROTOCOL_VERSION};
 use wherd_proto::{Origin, ServerName};
@@ -23,6 +27,9 @@ use wherd_proto::{Origin, ServerName};
 const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a neighbour may take to say HELLO.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
+/// How many connections may be open whose HELLO has not been heard. Further ones wait for one of
+/// these to be heard or closed.
+const MAX_STRANGERS: usize = 32;
 /// How much is asked of the replica at a time: what a socket takes at once.
 const DRAIN_BYTES: usize = 64 * 1024;
 /// A link that wrote less than this ago is busy: writing again at once would cost a system call
@@ -54,7 +61,8 @@ impl LinkSettings {
     }
 }
 
-/// Dials a neighbour whenever there is no link to it; never ends.
+/// Dials a neighbour whenever there is no link to it, until the stop; carries what it dialled to
+/// its end.
 pub(crate) async fn keep_linked(
     node: Arc<Node>,
     link: LinkIndex,
@@ -62,22 +70,33 @@ pub(crate) async fn keep_linked(
     settings: LinkSettings,
 ) {
     let mut pause = settings.redial_min;
-    loop {
-        while node.is_linked(link) {
-            node.neighbours[link.0].dial_wanted.notified().await;
-            pause = settings.redial_min;
-        }
-        match dial(&node, link, &address, settings).await {
-            Ok(()) => pause = settings.redial_min,
-            Err(error) => {
+    while !node.stop.is_cancelled() {
+        let begun_at = Instant::now();
+        let dialling = dial(&node, link, &address, settings);
+        match node.stop.run_until_cancelled(dialling).await {
+            None => return,
+            Some(Ok(None)) => {}
+            Some(Ok(Some(dialled))) => dialled.carry(&node).await,
+            Some(Err(error)) => {
                 if !node.is_linked(link) {
                     log_no_link(&node, link, &error);
                 }
-                // Full jitter: servers that lost each other at once do not dial in step.
+            }
+        }
+        let waiting = async {
+            while node.is_linked(link) {
+                node.neighbours[link.0].dial_wanted.notified().await;
+            }
+            if begun_at.elapsed() >= settings.redial_max {
+                pause = settings.redial_min;
+            } else {
+                // It did not come up, or broke at once. Full jitter: servers that lost each other
+                // at once do not dial in step.
                 tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
                 pause = (pause * 2).min(settings.redial_max);
             }
-        }
+        };
+        node.stop.run_until_cancelled(waiting).await;
     }
 }
 
@@ -93,13 +112,13 @@ fn log_no_link(node: &Node, link: LinkIndex, error: &io::Error) {
     }
 }
 
-/// Dials, and carries the link to its end; an error where it did not come up.
+/// Dials a neighbour, unless there is a link to it already.
 async fn dial(
-    node: &Arc<Node>,
+    node: &Node,
     link: LinkIndex,
     address: &Address,
     settings: LinkSettings,
-) -> io::Result<()> {
+) -> io::Result<Option<UpLink>> {
     let is_dialled = &node.neighbours[link.0].is_dialled;
     is_dialled.store(true, Ordering::Relaxed);
     // From here on the neighbour's own dial is turned away; if it came before, it is the link.
@@ -109,10 +128,7 @@ async fn dial(
         reach(node, link, address, settings).await.map(Some)
     };
     is_dialled.store(false, Ordering::Relaxed);
-    if let Some((connection, hello, adopted)) = reached? {
-        connection.carry(node, link, &hello, adopted).await;
-    }
-    Ok(())
+    reached
 }
 
 /// Connects, says HELLO and hears it.
@@ -121,7 +137,7 @@ async fn reach(
     link: LinkIndex,
     address: &Address,
     settings: LinkSettings,
-) -> io::Result<(Connection, Hello, Adopted)> {
+) -> io::Result<UpLink> {
     let stream = timeout(DIAL_TIMEOUT, TcpStream::connect(address.pair())).await??;
     stream.set_nodelay(true)?;
     let mut connection = Connection::new(stream, settings);
@@ -134,34 +150,65 @@ async fn reach(
         return Err(io::Error::other(format!("{who} answers there")));
     }
     let adopted = node.adopt(link, &hello, true).map_err(io::Error::other)?;
-    Ok((connection, hello, adopted))
+    Ok(UpLink {
+        connection,
+        link,
+        hello,
+        adopted,
+    })
 }
 
-/// Accepts neighbours; never ends.
-pub(crate) async fn accept(node: Arc<Node>, listener: TcpListener, settings: LinkSettings) {
+/// Accepts neighbours until the stop; each link is carried to its end by a task of `links`.
+pub(crate) async fn accept(
+    node: Arc<Node>,
+    listener: TcpListener,
+    settings: LinkSettings,
+    links: TaskTracker,
+) {
+    let accepting = accept_all(&node, &listener, settings, &links);
+    node.stop.run_until_cancelled(accepting).await;
+}
+
+async fn accept_all(
+    node: &Arc<Node>,
+    listener: &TcpListener,
+    settings: LinkSettings,
+    links: &TaskTracker,
+) -> Infallible {
+    let seats = Arc::new(Semaphore::new(MAX_STRANGERS));
     loop {
-        match listener.accept().await {
-            Ok((stream, address)) => {
-                let node = Arc::clone(&node);
-                tokio::spawn(async move {
-                    if let Err(error) = answer(&node, stream, settings).await {
-                        let why = error.to_string();
-                        let fields = [
-                            ("address", Value::Shown(&address)),
-                            ("why", why.as_str().into()),
-                        ];
-                        node.log.event(Level::Info, "link.refused", &fields);
-                    }
-                });
-            }
+        // It is never closed, so it is always there in the end.
+        let seat = Arc::clone(&seats).acquire_owned().await.ok();
+        let Ok((stream, address)) = listener.accept().await else {
             // Out of descriptors, most likely: they come back when somebody leaves.
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+            continue;
+        };
+        let node = Arc::clone(node);
+        links.spawn(async move {
+            let answered = answer(&node, stream, settings);
+            let answered = node.stop.run_until_cancelled(answered).await;
+            drop(seat);
+            match answered {
+                Some(Ok(link)) => link.carry(&node).await,
+                Some(Err(error)) => log_refused(&node, address, &error),
+                None => {}
+            }
+        });
     }
 }
 
-/// Hears HELLO, answers it or refuses, and carries the link to its end.
-async fn answer(node: &Arc<Node>, stream: TcpStream, settings: LinkSettings) -> io::Result<()> {
+fn log_refused(node: &Node, address: SocketAddr, error: &io::Error) {
+    let why = error.to_string();
+    let fields = [
+        ("address", Value::Shown(&address)),
+        ("why", why.as_str().into()),
+    ];
+    node.log.event(Level::Info, "link.refused", &fields);
+}
+
+/// Hears HELLO, and answers it or refuses.
+async fn answer(node: &Node, stream: TcpStream, settings: LinkSettings) -> io::Result<UpLink> {
     stream.set_nodelay(true)?;
     let mut connection = Connection::new(stream, settings);
     let hello = connection.hear_hello().await.inspect_err(|error| {
@@ -189,8 +236,12 @@ async fn answer(node: &Arc<Node>, stream: TcpStream, settings: LinkSettings) -> 
                 node.disconnect(link, number, &error.to_string());
                 return Err(error);
             }
-            connection.carry(node, link, &hello, adopted).await;
-            Ok(())
+            Ok(UpLink {
+                connection,
+                link,
+                hello,
+                adopted,
+            })
         }
         Err(error) => {
             let mut refusal = Vec::new();
@@ -282,29 +333,47 @@ impl Connection {
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         timeout(self.settings.stalled_timeout, self.writer.write_all(bytes)).await?
     }
+}
 
-    /// Carries the link until it breaks, or a newer connection takes its place.
-    async fn carry(self, node: &Arc<Node>, link: LinkIndex, hello: &Hello, adopted: Adopted) {
+/// A connection that is the link to a neighbour.
+struct UpLink {
+    connection: Connection,
+    link: LinkIndex,
+    hello: Hello,
+    adopted: Adopted,
+}
+
+impl UpLink {
+    /// Carries the link until it breaks, a newer connection takes its place, or there is nothing
+    /// more to say before a stop.
+    async fn carry(self, node: &Node) {
         let Self {
+            connection,
+            link,
+            hello,
+            adopted,
+        } = self;
+        let Connection {
             reader,
             writer,
             address,
             settings,
-        } = self;
+        } = connection;
         let number = adopted.connection;
         let socket = Arc::new(writer);
-        *node.neighbours[link.0].outlet() = Some(Outlet {
+        let outlet = Outlet {
             connection: number,
             socket: Arc::clone(&socket),
             frame_bytes: settings.frame_bytes,
             waiting: Vec::with_capacity(DRAIN_BYTES),
             written: 0,
             last_write_ns: node.now_ns(),
-        });
-        node.log_link_up(link, hello, &address);
+        };
+        outlet.install(&node.neighbours[link.0]);
+        node.log_link_up(link, &hello, &address);
         let why = tokio::select! {
             why = read_loop(node, link, number, reader, settings) => why,
-            why = write_loop(node, link, socket, settings) => why,
+            why = write_loop(node, link, number, socket, settings) => why,
             () = adopted.replaced.cancelled() => io::Error::other("a newer connection took its place"),
         };
         if why.kind() == io::ErrorKind::InvalidData {
@@ -403,6 +472,17 @@ enum Flushed {
 }
 
 impl Outlet {
+    /// Makes it the neighbour's, unless a newer connection has its own there already.
+    fn install(self, neighbour: &Neighbour) {
+        let mut current = neighbour.outlet();
+        if current
+            .as_ref()
+            .is_none_or(|other| other.connection < self.connection)
+        {
+            *current = Some(self);
+        }
+    }
+
     /// Takes what there is to send and writes it, as far as the socket takes it without waiting.
     fn flush(&mut self, node: &Node, link: LinkIndex) -> io::Result<Flushed> {
         loop {
@@ -443,8 +523,13 @@ impl Outlet {
         if pong > 0 {
             frame::write_pong(&mut self.waiting, pong - 1);
         }
-        let has_more = node.drain(link, self.connection, &mut self.waiting, DRAIN_BYTES);
-        log_frames(node, link, &self.waiting, self.frame_bytes);
+        let (has_more, sent_count) =
+            node.drain(link, self.connection, &mut self.waiting, DRAIN_BYTES);
+        if node.log.has_budget() {
+            log_frames(node, link, &self.waiting, self.frame_bytes);
+        } else {
+            node.log.leave_out(Traffic::NeighbourOut, sent_count);
+        }
         has_more
     }
 }
@@ -465,9 +550,13 @@ pub(crate) fn send_soon(node: &Node, link: LinkIndex, now_ns: u64) {
 }
 
 /// Bytes out as the socket takes them, until there is a reason to stop; what that was.
+///
+/// After the last words of a server that stops the sending side is shut, and the neighbour closes
+/// the link when it has read them.
 async fn write_loop(
     node: &Node,
     link: LinkIndex,
+    connection: u64,
     socket: Arc<OwnedWriteHalf>,
     settings: LinkSettings,
 ) -> io::Error {
@@ -485,6 +574,13 @@ async fn write_loop(
                     Ok(Err(error)) => return error,
                     Err(_) => return io::Error::other("the neighbour does not read"),
                 }
+            }
+            Ok(Flushed::All) if node.last_words.is_cancelled() => {
+                neighbour
+                    .outlet()
+                    .take_if(|outlet| outlet.connection == connection);
+                drop(socket);
+                return std::future::pending().await;
             }
             Ok(Flushed::All) => {
                 // Counted from the last write: the neighbour does not see what we only look at.
@@ -509,10 +605,6 @@ async fn write_loop(
 
 /// The log of what goes out is read off the bytes that go out.
 fn log_frames(node: &Node, link: LinkIndex, mut bytes: &[u8], limit: usize) {
-    if !node.log.has_budget() {
-        node.log.leave_out(Traffic::NeighbourOut, 1);
-        return;
-    }
     while let Ok(Some((frame, taken))) = frame::decode(bytes, limit) {
         log_frame(node, link, Traffic::NeighbourOut, &frame);
         bytes = &bytes[taken..];

@@ -1,6 +1,6 @@
 //! The one place where replicated state is locked, changed and acted on.
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::neighbour::{self, Outlet};
 use crate::status::NeighbourStatus;
 use crate::telemetry::{Level, Log, Metrics, Reading, Traffic, Value};
@@ -9,9 +9,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-use wherd_core::{Effect, Fate, LinkFault, LinkIndex, Outcome, Policy, Replica, Settings, Trace};
+use wherd_core::{
+    Counts, Effect, Fate, LinkFault, LinkIndex, Outcome, Policy, Replica, Settings, Trace,
+};
 use wherd_proto::frame::{Frame, Hello, PROTOCOL_VERSION};
 use wherd_proto::{AtText, Origin, Position, Report, ServerName, reply};
+
+/// What one run of a server takes in a version vector at the most: its name and two numbers.
+const MAX_REFLECTED_BYTES: usize = 100;
 
 /// This run of this server, and its neighbours.
 pub(crate) struct Node {
@@ -20,6 +25,10 @@ pub(crate) struct Node {
     pub(crate) neighbours: Vec<Neighbour>,
     pub(crate) log: Log,
     pub(crate) metrics: Metrics,
+    /// Cancelled when this server begins to stop: nobody new is listened to or dialled.
+    pub(crate) stop: CancellationToken,
+    /// Cancelled when the last client has been answered: links send what they have, and end.
+    pub(crate) last_words: CancellationToken,
     state: Mutex<State>,
     /// Rung when the replica wants a tick and did not want one before.
     tick_wanted: Notify,
@@ -70,7 +79,12 @@ pub(crate) struct Adopted {
 }
 
 impl Node {
-    pub(crate) fn new(config: &Config, name: &ServerName, log: Log) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        name: &ServerName,
+        log: Log,
+        stop: CancellationToken,
+    ) -> Self {
         let neighbours: Vec<_> = config
             .server(name.as_str())
             .map(|server| server.neighbours.as_slice())
@@ -84,9 +98,12 @@ impl Node {
             incarnation: fresh_incarnation(),
         };
         let settings = Settings {
-            policy: Policy::Flood,
+            policy: match config.herd.policy {
+                config::Policy::Flood => Policy::Flood,
+            },
             has_catch_up: !config.classic,
             max_clients: config.limits.clients,
+            max_origins: config.limits.frame_bytes / MAX_REFLECTED_BYTES,
             have_interval_ns: config.replication.have_interval_ms * 1_000_000,
             ..Settings::default()
         };
@@ -103,6 +120,8 @@ impl Node {
             neighbours,
             log,
             metrics: Metrics::new(),
+            stop,
+            last_words: CancellationToken::new(),
             state: Mutex::new(state),
             tick_wanted: Notify::new(),
             started: Instant::now(),
@@ -145,18 +164,21 @@ impl Node {
         .unwrap_or(Ok(()))
     }
 
-    /// Writes what the link has to send behind what `out` has; whether there is more.
+    /// Writes what the link has to send behind what `out` has; whether there is more, and how many
+    /// updates it was.
     pub(crate) fn drain(
         &self,
         link: LinkIndex,
         connection: u64,
         out: &mut Vec<u8>,
         max_bytes: usize,
-    ) -> bool {
+    ) -> (bool, u64) {
         self.change_link(link, connection, |replica, _, effects| {
-            replica.drain(link, out, max_bytes, effects)
+            let before = replica.counts().sent;
+            let has_more = replica.drain(link, out, max_bytes, effects);
+            (has_more, replica.counts().sent - before)
         })
-        .unwrap_or(false)
+        .unwrap_or_default()
     }
 
     /// What this server says first to a neighbour.
@@ -189,7 +211,7 @@ impl Node {
         };
         let preferred = (&self.origin.server).min(&there.server);
         let is_preferred = dialled_by == preferred;
-        let mut state = self.lock();
+        let state = self.lock();
         let is_dialled = self.neighbours[link.0].is_dialled.load(Ordering::Relaxed);
         if !is_dialled_here && !is_preferred && is_dialled {
             return Err(format!("{} is being dialled from here", there.server));
@@ -202,26 +224,29 @@ impl Node {
             if is_same_run && !is_preferred && old.dialled_by != *dialled_by {
                 return Err(format!("{} is linked already", there.server));
             }
-            old.replaced.cancel();
-            state.replica.link_down(link);
         }
-        state.next_connection += 1;
-        let number = state.next_connection;
-        let replaced = CancellationToken::new();
-        state.connections[link.0] = Some(Connection {
-            number,
-            dialled_by: dialled_by.clone(),
-            incarnation: there.incarnation,
-            replaced: replaced.clone(),
-            up_since: Instant::now(),
-        });
-        state.last_errors[link.0] = None;
-        self.change_locked(state, |replica, now_ns, effects| {
-            replica.link_up(link, &hello.reflected, now_ns, effects);
-        });
-        Ok(Adopted {
-            connection: number,
-            replaced,
+        self.change_locked(state, |state, now_ns, effects| {
+            let theirs = &hello.reflected;
+            let up = state.replica.link_up(link, theirs, now_ns, effects);
+            up.map_err(|fault| fault.to_string())?;
+            state.next_connection += 1;
+            let number = state.next_connection;
+            let replaced = CancellationToken::new();
+            let old = state.connections[link.0].replace(Connection {
+                number,
+                dialled_by: dialled_by.clone(),
+                incarnation: there.incarnation,
+                replaced: replaced.clone(),
+                up_since: Instant::now(),
+            });
+            if let Some(old) = old {
+                old.replaced.cancel();
+            }
+            state.last_errors[link.0] = None;
+            Ok(Adopted {
+                connection: number,
+                replaced,
+            })
         })
     }
 
@@ -244,6 +269,14 @@ impl Node {
         let is_news = state.last_errors[link.0] != new;
         state.last_errors[link.0] = new;
         is_news
+    }
+
+    /// Lets every link send what it has, and end.
+    pub(crate) fn say_last_words(&self) {
+        self.last_words.cancel();
+        for neighbour in &self.neighbours {
+            neighbour.send_wanted.notify_one();
+        }
     }
 
     pub(crate) fn is_linked(&self, link: LinkIndex) -> bool {
@@ -289,7 +322,7 @@ impl Node {
         status.clients_count = state.replica.clients_count() as u64;
         status.accepted_count = counts.accepted;
         status.received_count = counts.received;
-        status.superseded_count = counts.older + counts.superseded;
+        status.superseded_count = counts.older + counts.superseded + counts.suppressed;
         status.digest = format!("{:016x}", state.replica.digest().total());
         let reflected = state.replica.reflected().into_iter();
         status.reflected = reflected
@@ -355,7 +388,9 @@ impl Node {
 
     /// Changes the replica under one lock, then performs what it asks for.
     fn change<R>(&self, input: impl FnOnce(&mut Replica, u64, &mut Vec<Effect>) -> R) -> R {
-        self.change_locked(self.lock(), input)
+        self.change_locked(self.lock(), |state, now_ns, effects| {
+            input(&mut state.replica, now_ns, effects)
+        })
     }
 
     /// As [`Self::change`], if the connection still carries the link.
@@ -366,23 +401,32 @@ impl Node {
         input: impl FnOnce(&mut Replica, u64, &mut Vec<Effect>) -> R,
     ) -> Option<R> {
         let state = self.lock();
-        is_current(&state, link, connection).then(|| self.change_locked(state, input))
+        is_current(&state, link, connection).then(|| {
+            self.change_locked(state, |state, now_ns, effects| {
+                input(&mut state.replica, now_ns, effects)
+            })
+        })
     }
 
     fn change_locked<R>(
         &self,
         mut state: MutexGuard<'_, State>,
-        input: impl FnOnce(&mut Replica, u64, &mut Vec<Effect>) -> R,
+        input: impl FnOnce(&mut State, u64, &mut Vec<Effect>) -> R,
     ) -> R {
         let mut effects = Vec::new();
         let wanted_tick = state.replica.next_tick_at_ns().is_some();
-        state.replica.set_tracing(self.log.has_budget());
+        let is_tracing = self.log.has_budget();
+        state.replica.set_tracing(is_tracing);
+        let before = state.replica.counts();
         let now_ns = self.now_ns();
-        let result = input(&mut state.replica, now_ns, &mut effects);
+        let result = input(&mut state, now_ns, &mut effects);
         for effect in &effects {
             if let Effect::Traced(trace) = effect {
                 self.log_trace(&state.replica, trace);
             }
+        }
+        if !is_tracing {
+            self.leave_out_traces(before, state.replica.counts());
         }
         let wants_tick = state.replica.next_tick_at_ns().is_some();
         drop(state);
@@ -395,6 +439,15 @@ impl Node {
             self.tick_wanted.notify_one();
         }
         result
+    }
+
+    /// Counts the traces that were not even made.
+    fn leave_out_traces(&self, before: Counts, after: Counts) {
+        let withheld = |counts: Counts| counts.older + counts.superseded;
+        let spread = |counts: Counts| counts.accepted + counts.received - counts.superseded;
+        let leave_out = |kind, before, after| self.log.leave_out(kind, after - before);
+        leave_out(Traffic::Withheld, withheld(before), withheld(after));
+        leave_out(Traffic::Spread, spread(before), spread(after));
     }
 
     /// Tells where an update goes, or why it goes nowhere.

@@ -27,8 +27,8 @@ use child::{Child, Start};
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often it is looked whether a server is bound: a herd starts within a tenth of a second.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
-/// From SIGTERM to the end. A server needs 0.3 s; after this it is killed.
-const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+/// From SIGTERM to the end. A server takes 2.2 s at the worst; after this it is killed.
+const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Start every server of the herd, each as a process of its own, until Ctrl-C.
 ///

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Json, Response};
 use axum::routing::get;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -28,8 +29,14 @@ pub(crate) struct Server {
     pub(crate) policy: String,
 }
 
-/// Serves the port; never ends.
+/// Serves the port until the stop.
 pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener) {
+    let stop = server.node.stop.clone();
+    stop.run_until_cancelled(accept_all(server, &listener))
+        .await;
+}
+
+async fn accept_all(server: Arc<Server>, listener: &TcpListener) -> Infallible {
     let routes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))

@@ -29,9 +29,9 @@ const CLASSIC_SILENCE: Duration = Duration::from_millis(200);
 const ACCEPT_PAUSE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 /// How long a client that never pauses is read on when the server stops.
 const LAST_READS: Duration = Duration::from_millis(100);
-/// How often, and how long each time, a question about a client that is not known waits for news.
-/// An update crosses a herd in less.
-const NEWS_STEPS: u32 = 10;
+/// How long a question about a client that is not known waits for news, and how often it looks. An
+/// update crosses a herd in less.
+const NEWS_TIMEOUT: Duration = Duration::from_millis(10);
 const NEWS_STEP: Duration = Duration::from_millis(1);
 /// After a read of this much others on the same thread have their turn.
 const LARGE_READ_BYTES: usize = 16 * 1024;
@@ -73,20 +73,19 @@ impl LineSettings {
     }
 }
 
-/// Accepts clients until the shutdown; each is served by a task of `clients`.
+/// Accepts clients until the stop; each is served by a task of `clients`.
 ///
-/// The port is free before the clients hear of the shutdown: whoever sees its connection end finds
+/// The port is free before the clients hear of the stop: whoever sees its connection end finds
 /// nobody at the port.
 pub(crate) async fn accept(
     service: Arc<Service>,
     listener: TcpListener,
     settings: LineSettings,
     clients: TaskTracker,
-    shutdown: CancellationToken,
 ) {
     let stop = CancellationToken::new();
     let accepting = accept_all(&service, &listener, settings, &clients, &stop);
-    shutdown.run_until_cancelled(accepting).await;
+    service.node.stop.run_until_cancelled(accepting).await;
     drop(listener);
     stop.cancel();
 }
@@ -316,44 +315,26 @@ impl Session {
 
     /// Answers every line that has its end; whether there was one.
     async fn answer_whole_lines(&mut self) -> io::Result<bool> {
-        let Self {
-            service,
-            stream,
-            address,
-            settings,
-            lines,
-            replies,
-            ..
-        } = self;
         let client = Client {
-            service,
-            address: *address,
-            settings,
+            service: &self.service,
+            address: self.address,
+            settings: &self.settings,
         };
-        client.answer(lines.take_whole(), stream, replies).await
+        let lines = self.lines.take_whole();
+        client
+            .answer(lines, &mut self.stream, &mut self.replies)
+            .await
     }
 
     async fn answer_last_line(&mut self) -> io::Result<bool> {
-        let Self {
-            service,
-            stream,
-            address,
-            settings,
-            lines,
-            replies,
-            ..
-        } = self;
         let client = Client {
-            service,
-            address: *address,
-            settings,
+            service: &self.service,
+            address: self.address,
+            settings: &self.settings,
         };
+        let line = self.lines.take_last().map(Line::Whole);
         client
-            .answer(
-                lines.take_last().map(Line::Whole).into_iter(),
-                stream,
-                replies,
-            )
+            .answer(line.into_iter(), &mut self.stream, &mut self.replies)
             .await
     }
 }
@@ -428,13 +409,12 @@ impl Client<'_> {
         stream: &mut TcpStream,
         replies: &mut Replies,
     ) -> io::Result<bool> {
-        let steps = if std::mem::take(may_wait) {
-            NEWS_STEPS
-        } else {
-            0
-        };
-        for _ in 0..steps {
-            self.write(stream, replies).await?;
+        if !std::mem::take(may_wait) {
+            return Ok(false);
+        }
+        self.write(stream, replies).await?;
+        let deadline = Instant::now() + NEWS_TIMEOUT;
+        while Instant::now() < deadline {
             tokio::time::sleep(NEWS_STEP).await;
             if self.answer_question(question, replies) {
                 return Ok(true);

@@ -133,8 +133,10 @@ numbers! {
         waiting_bytes: usize = 262_144, 131_072..=67_108_864;
         /// Longest frame between servers in bytes. A longer one closes the link.
         ///
-        /// The same on all servers. It has to hold one update whose line is as long as can be.
-        frame_bytes: usize = 1_048_576, 131_072..=16_777_216;
+        /// The same on all servers. It has to hold 64 KiB of updates and one more whose line is as
+        /// long as can be, and 100 bytes for each run of a server that the herd has seen: a
+        /// neighbour that tells of more runs is not believed.
+        frame_bytes: usize = 1_048_576, 262_144..=16_777_216;
     }
 }
 

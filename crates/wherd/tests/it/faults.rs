@@ -179,13 +179,97 @@ fn frames_may_come_byte_by_byte() {
     hill.wait_until_it_tells("kiwi", b"AT Smith +0.500000000 kiwi +34-118 5\n");
 }
 
+fn origin_of(server: &Server) -> Origin {
+    Origin {
+        server: ServerName::new(&server.name).expect("a name"),
+        incarnation: server.status().incarnation,
+    }
+}
+
+/// Runs of servers that never were.
+fn runs(count: u64) -> frame::WireVector {
+    let server = ServerName::new(&"x".repeat(64)).expect("a name");
+    let origin = |incarnation| Origin {
+        server: server.clone(),
+        incarnation: u64::MAX - incarnation,
+    };
+    (0..count).map(|n| (origin(n), u64::MAX)).collect()
+}
+
+#[test]
+fn a_neighbour_that_tells_of_endless_servers_harms_no_other_link() {
+    let servers: [(&str, &[&str]); 3] = [
+        ("Hill", &["Smith", "Jaquez"]),
+        ("Smith", &[]),
+        ("Jaquez", &[]),
+    ];
+    let smallest = "[limits]\nframe_bytes = 262144";
+    let herd = Setup::of(&servers)
+        .only(&["Hill", "Jaquez"])
+        .with(smallest)
+        .bind();
+    let (hill, jaquez) = (herd.server("Hill"), herd.server("Jaquez"));
+    herd.wait_until_these_are_linked(&["Hill", "Jaquez"]);
+    // The most that is believed fits into what is sent on; one more is not believed.
+    let most = 262_144 / 100 - 3;
+    for (count, is_believed) in [(most, true), (most + 10, false)] {
+        let mut peer = Peer::linked(&hill, "Smith");
+        let mut bytes = Vec::new();
+        frame::write_have(&mut bytes, &runs(count));
+        frame::write_commit(&mut bytes, 0, &runs(count));
+        peer.client.send(&bytes);
+        if !is_believed {
+            peer.wait_for_close();
+            hill.wait_for_log(&[
+                "link.down",
+                "neighbour=Smith",
+                "more than 2621 runs of servers",
+            ]);
+        }
+    }
+    let at = hill.iamat("kiwi", "+1-1", "5");
+    jaquez.wait_until_it_tells("kiwi", &at);
+    let lost = |server: &Server| server.log().contains("link.down neighbour=Jaquez");
+    assert!(!lost(&hill), "{}", hill.log());
+}
+
+#[test]
+fn a_neighbour_whose_link_breaks_at_once_is_dialled_less_and_less() {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("its address").port();
+    let servers: [(&str, &[&str]); 2] = [("Hill", &["Smith"]), ("Smith", &[])];
+    let setup = Setup::of(&servers).only(&["Hill"]);
+    let herd = setup.with_link_port("Smith", port).bind();
+    let begun = Instant::now();
+    let dials_count = 6;
+    for _ in 0..dials_count {
+        let (stream, _) = listener.accept().expect("Hill dials");
+        let mut peer = Peer::of(stream);
+        peer.client.send(&hello("Smith", "Hill"));
+        peer.client.send(&[0xff; 40]);
+        peer.wait_for_close();
+    }
+    herd.server("Hill")
+        .wait_for_log(&["link.down", "neighbour=Smith", "a frame of"]);
+    // Five pauses of up to 50, 100, 200, 400 and 800 ms, drawn evenly.
+    assert!(
+        begun.elapsed() > Duration::from_millis(20),
+        "{:?}",
+        begun.elapsed()
+    );
+}
+
+#[test]
+fn strangers_who_say_nothing_keep_no_neighbour_out() {
+    let (_herd, hill) = hill_without_smith("");
+    let _strangers: Vec<_> = (0..40).map(|_| Peer::connect(&hill)).collect();
+    Peer::linked(&hill, "Smith");
+}
+
 #[test]
 fn a_neighbour_cannot_tell_of_updates_that_this_server_never_numbered() {
     let (_herd, hill) = hill_without_smith("");
-    let me = Origin {
-        server: ServerName::new("Hill").expect("a name"),
-        incarnation: hill.status().incarnation,
-    };
+    let me = origin_of(&hill);
     let mut peer = Peer::linked(&hill, "Smith");
     let mut bytes = Vec::new();
     frame::write_have(&mut bytes, &[(me, 1000)].into());
@@ -227,6 +311,9 @@ fn a_hello_that_does_not_fit_is_refused_with_its_reason() {
     );
     let other_version = hello_with("Smith", "Hill", |hello| hello.version = 999);
     check(&other_version, &["version 999", "version 1"]);
+    let me = origin_of(&hill);
+    let of_me = hello_with("Smith", "Hill", |hello| hello.reflected = [(me, 9)].into());
+    check(&of_me, &["update 9 of this very server"]);
     assert!(!hill.status().neighbours[0].is_up);
 }
 
@@ -611,6 +698,30 @@ fn sigterm_answers_what_was_sent_before_it() {
         check_matches(expected.as_bytes(), &replies, "the replies to all of them");
         assert!(TcpStream::connect(hill.clients).is_err() || !hill.is_running());
     }
+}
+
+/// What was acknowledged and is still on its way to a neighbour gets there.
+#[test]
+fn sigterm_sends_the_neighbours_what_they_lack() {
+    let servers: [(&str, &[&str]); 2] = [("Hill", &["Smith"]), ("Smith", &[])];
+    let patient = "[replication]\ndead_after_ms = 60000";
+    let herd = Setup::of(&servers).with(patient).start();
+    let (hill, smith) = (herd.server("Hill"), herd.server("Smith"));
+    smith.signal(Signal::STOP);
+    // More than the sockets' buffers hold.
+    let digits = "0".repeat(7_900);
+    let count = 2_000;
+    let mut client = hill.connect();
+    for number in 0..count {
+        client.send(format!("IAMAT long{number} +1.{digits}-1 5\n").as_bytes());
+        client.read_line();
+    }
+    hill.signal(Signal::TERM);
+    wait_until("the ports", || hill.has_freed_its_ports());
+    assert!(hill.is_running(), "it has something to say yet");
+    smith.signal(Signal::CONT);
+    wait_until("the end", || !hill.is_running());
+    assert_eq!(smith.status().clients_count, count);
 }
 
 #[test]

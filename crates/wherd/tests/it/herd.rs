@@ -334,6 +334,11 @@ impl Herd {
 
     /// Starts a server again, on the ports that it had.
     pub(crate) fn restart(&mut self, name: &str) {
+        self.restart_with_stderr(name, Stdio::null());
+    }
+
+    /// The same, with this for its standard error.
+    pub(crate) fn restart_with_stderr(&mut self, name: &str, stderr: Stdio) {
         let ports_file = format!("{name}-again.json");
         let mut command = program(self.folder());
         command.arg("--config").arg(self.config_file());
@@ -351,7 +356,7 @@ impl Herd {
         let path = self.folder().join(ports_file);
         // One of an earlier run would be taken for this one's.
         let _ = fs::remove_file(&path);
-        let child = command.stderr(Stdio::null()).spawn().expect("it runs");
+        let child = command.stderr(stderr).spawn().expect("it runs");
         self.own.push((name.to_owned(), child));
         let ports = wait_for("the ports file of a server", || read_ports(&path));
         self.ports.servers.extend(ports.servers);
@@ -550,6 +555,10 @@ impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
         let stream = TcpStream::connect(address)
             .unwrap_or_else(|error| panic!("nobody listens at {address}: {error}"));
+        Self::of(stream)
+    }
+
+    pub(crate) fn of(stream: TcpStream) -> Self {
         stream.set_nodelay(true).expect("a socket");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         stream.set_write_timeout(Some(PATIENCE)).expect("a socket");
@@ -763,6 +772,13 @@ impl Peer {
     pub(crate) fn connect(server: &Server) -> Self {
         Self {
             client: Client::connect(server.links),
+        }
+    }
+
+    /// The other side of a dial.
+    pub(crate) fn of(stream: TcpStream) -> Self {
+        Self {
+            client: Client::of(stream),
         }
     }
 
