@@ -2,6 +2,7 @@
 
 pub(crate) mod log;
 pub(crate) mod metrics;
+mod terminal;
 
 pub(crate) use log::{Level, Log, Traffic, Value};
 pub(crate) use metrics::{Metrics, Reading};

@@ -2,9 +2,10 @@
 //!
 //! There are two kinds of lines. *Events* are rare and always written. *Traffic* (every input and
 //! output) has a budget of lines a second; what is beyond it is summed up in one line a second, so
-//! that the log cannot become the load. Neither ever waits for the disk: lines go into a buffer,
-//! and a thread of the log's own writes it out.
+//! that the log cannot become the load. Neither ever waits for the disk or the terminal: lines go
+//! into a buffer, and a thread of the log's own writes it out; another one writes to the terminal.
 
+use super::terminal::Terminal;
 use crate::config::{LogConfig, LogFormat};
 use std::borrow::Cow;
 use std::fmt::Display;
@@ -103,6 +104,7 @@ pub(crate) struct Log {
 
 struct Shared {
     format: LogFormat,
+    terminal: Arc<Terminal>,
     waiting: Mutex<Waiting>,
     has_lines: Condvar,
     /// Traffic lines that may still be written in this second; `i64::MAX / 2`: any number.
@@ -142,6 +144,7 @@ impl Writer {
             .take();
         // A writer that panicked has said so; there is nothing left to wait for.
         let _ = thread.map(JoinHandle::join);
+        self.shared.terminal.close();
     }
 }
 
@@ -152,7 +155,8 @@ impl Log {
     /// # Errors
     /// When the folder or the file cannot be made.
     pub(crate) fn open(name: &str, config: &LogConfig, is_complete: bool) -> std::io::Result<Self> {
-        let file = RotatedFile::open(log_path(&config.dir, name), config)?;
+        let terminal = Arc::new(Terminal::open(std::io::stderr())?);
+        let file = RotatedFile::open(log_path(&config.dir, name), config, Arc::clone(&terminal))?;
         let lines_per_second =
             i64::try_from(config.traffic_lines_per_second).unwrap_or(i64::MAX / 2);
         let lines_per_second = if is_complete {
@@ -162,6 +166,7 @@ impl Log {
         };
         let shared = Arc::new(Shared {
             format: config.format,
+            terminal,
             waiting: Mutex::default(),
             has_lines: Condvar::new(),
             budget: AtomicI64::new(lines_per_second),
@@ -189,7 +194,8 @@ impl Log {
         self.shared.push(name, fields);
     }
 
-    /// Writes out what waits. What is told from then on is lost.
+    /// Writes out what waits, to the terminal as far as it takes it at once. What is told from then
+    /// on is lost.
     pub(crate) fn close(&self) {
         self.writer.close();
     }
@@ -250,8 +256,7 @@ impl Shared {
             .iter()
             .for_each(|(key, value)| push_text_field(&mut line, key, value));
         line.push(b'\n');
-        // Nobody may be there to read it.
-        let _ = std::io::stderr().write_all(&line);
+        self.terminal.tell(line);
     }
 
     /// The writing thread: until the log is closed and all is written.
@@ -433,10 +438,12 @@ struct RotatedFile {
     rotate_bytes: u64,
     keep: usize,
     has_failed: bool,
+    /// Hears why it cannot be written.
+    terminal: Arc<Terminal>,
 }
 
 impl RotatedFile {
-    fn open(path: PathBuf, config: &LogConfig) -> std::io::Result<Self> {
+    fn open(path: PathBuf, config: &LogConfig, terminal: Arc<Terminal>) -> std::io::Result<Self> {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir)?;
         }
@@ -450,6 +457,7 @@ impl RotatedFile {
             rotate_bytes,
             keep,
             has_failed: false,
+            terminal,
         })
     }
 
@@ -474,7 +482,8 @@ impl RotatedFile {
 
     fn fail(&mut self, error: &std::io::Error) {
         if !std::mem::replace(&mut self.has_failed, true) {
-            let _ = writeln!(std::io::stderr(), "{}: {error}", self.path.display());
+            let line = format!("{}: {error}\n", self.path.display());
+            self.terminal.tell(line.into_bytes());
         }
     }
 
@@ -642,7 +651,9 @@ mod tests {
         let dir = tempfile::tempdir().expect("a folder");
         let mut config = config(dir.path(), 0);
         (config.rotate_bytes, config.keep) = (100, 2);
-        let mut file = RotatedFile::open(dir.path().join("Hill.log"), &config).expect("a file");
+        let terminal = Arc::new(Terminal::open(std::io::sink()).expect("a thread"));
+        let path = dir.path().join("Hill.log");
+        let mut file = RotatedFile::open(path, &config, terminal).expect("a file");
         for number in 0..10 {
             file.write(format!("{number}{}\n", "x".repeat(120)).as_bytes());
         }

@@ -9,6 +9,7 @@ mod herd_runs;
 mod places;
 mod protocol;
 mod status;
+mod terminal;
 
 use std::path::Path;
 use std::process::Output;
