@@ -20,8 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Run one server of the herd, until it is told to stop.
 ///
-/// SIGTERM and Ctrl-C stop it: it answers what it has read, writes out its log and frees its
-/// ports. One more, a second later, ends it at once. Exit code 75 if a port is in use.
+/// SIGTERM and Ctrl-C stop it: it frees its ports, answers what it has read, sends its neighbours
+/// what they lack, and writes out its log. One more, a second later, ends it at once. Exit code 75 if a port is in use.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -84,7 +84,10 @@ impl Serve {
         if !self.stop_with_stdin {
             introduce(&config, &server);
         }
-        runtime.block_on(self.serve(config))
+        let result = runtime.block_on(self.serve(config));
+        // Dropping it would wait for a name server that does not answer a dial.
+        runtime.shutdown_background();
+        result
     }
 
     async fn serve(self, config: Config) -> Result<(), Failure> {
