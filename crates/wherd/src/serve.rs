@@ -21,7 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Run one server of the herd, until it is told to stop.
 ///
 /// SIGTERM and Ctrl-C stop it: it frees its ports, answers what it has read, sends its neighbours
-/// what they lack, and writes out its log. One more, a second later, ends it at once. Exit code 75 if a port is in use.
+/// what they lack, and writes out its log. One more, a second later, ends it at once. Exit code 75
+/// if a port is in use.
 #[derive(Args)]
 #[command(after_help = "\
 Example:

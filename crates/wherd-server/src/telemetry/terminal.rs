@@ -10,7 +10,8 @@ use std::time::Duration;
 
 /// How many lines may wait. What does not fit is left out and counted: the log has it all.
 const MAX_WAITING_LINES: usize = 256;
-/// How long the last lines have to be written. A stop takes 0.3 s, the clients' part of it 0.2 s.
+/// How long the last lines have to be written: enough for a terminal that is read, and little of
+/// the time that a stop takes.
 const LAST_LINES: Duration = Duration::from_millis(50);
 
 /// Writes lines without making anybody wait.
