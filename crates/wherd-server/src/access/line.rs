@@ -35,8 +35,6 @@ const NEWS_TIMEOUT: Duration = Duration::from_millis(10);
 const NEWS_STEP: Duration = Duration::from_millis(1);
 /// After a read of this much others on the same thread have their turn.
 const LARGE_READ_BYTES: usize = 16 * 1024;
-/// How much of a reply the log shows.
-const LOGGED_BYTES: usize = 1024;
 
 /// The limits of client connections.
 #[derive(Clone, Copy)]
@@ -477,7 +475,7 @@ impl Client<'_> {
         if !node.log.has_budget() {
             return node.log.leave_out(Traffic::ClientOut, 1);
         }
-        let line = [b"? ", &line[..line.len().min(LOGGED_BYTES)]].concat();
+        let line = [b"? ", line].concat();
         let fields = [
             ("client", Value::Shown(&self.address)),
             ("line", line.as_slice().into()),
