@@ -286,14 +286,17 @@ fn a_neighbour_cannot_tell_of_updates_that_this_server_never_numbered() {
 fn a_hello_that_does_not_fit_is_refused_with_its_reason() {
     let (_herd, hill) = hill_without_smith("");
     let check = |bytes: &[u8], reasons: &[&str]| {
-        let mut peer = Peer::connect(&hill);
-        peer.client.send(bytes);
-        let address = peer.client.address();
-        let said = peer.hear(|frame| match frame {
-            Frame::Refusal(why) => why.to_owned(),
-            other => panic!("no refusal for {reasons:?}: {other:?}"),
+        let (address, said) = wait_for("a refusal for the bytes' sake", || {
+            let mut peer = Peer::connect(&hill);
+            peer.client.send(bytes);
+            let address = peer.client.address();
+            let said = peer.hear(|frame| match frame {
+                Frame::Refusal(why) => why.to_owned(),
+                other => panic!("no refusal for {reasons:?}: {other:?}"),
+            });
+            peer.wait_for_close();
+            (!said.contains("is being dialled")).then_some((address, said))
         });
-        peer.wait_for_close();
         let line = hill.wait_for_log(&["link.refused", &address]);
         for reason in reasons {
             assert!(said.contains(reason), "{said}");

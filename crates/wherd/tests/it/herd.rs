@@ -1,4 +1,4 @@
-//! A herd of real processes on ports that the system had free, and who talks to it.
+//! A herd of real processes on ports that were free, and who talks to it.
 //!
 //! Every test starts a herd of its own in a folder of its own, so tests run side by side. Nothing
 //! here sleeps for a time that was guessed: it waits for a condition, with a deadline. What a test
@@ -8,8 +8,10 @@
 use std::fs;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -104,9 +106,54 @@ pub(crate) fn program(folder: &Path) -> Command {
     command
 }
 
+/// One server of a herd that does not run yet.
+struct ServerSetup {
+    name: String,
+    talks_to: Vec<String>,
+    clients: u16,
+    links: u16,
+    http: u16,
+}
+
+impl ServerSetup {
+    fn new(name: &str, talks_to: &[&str]) -> Self {
+        Self {
+            name: name.to_owned(),
+            talks_to: talks_to.iter().map(|&name| name.to_owned()).collect(),
+            clients: free_port(),
+            links: free_port(),
+            http: free_port(),
+        }
+    }
+}
+
+/// A port that is free, and that no other test is given: while a server is stopped its neighbours
+/// dial its port, and should find no other herd there.
+fn free_port() -> u16 {
+    // Below those that the system gives to outgoing connections.
+    const PORTS: Range<u16> = 10_000..32_768;
+    static NEXT: Mutex<u16> = Mutex::new(0);
+    let mut next = NEXT.lock().expect("nobody panics with it");
+    if *next == 0 {
+        // Other runs of the tests look elsewhere.
+        *next = PORTS.start + (now_ns() % PORTS.len() as i128) as u16;
+    }
+    loop {
+        let port = *next;
+        *next = if port + 1 < PORTS.end {
+            port + 1
+        } else {
+            PORTS.start
+        };
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
 /// What a herd is like before it runs.
 pub(crate) struct Setup {
-    servers: Vec<(String, Vec<String>, u16)>,
+    servers: Vec<ServerSetup>,
     only: Vec<String>,
     toml: String,
     is_classic: bool,
@@ -126,11 +173,10 @@ impl Setup {
 
     /// These servers, each with whom it talks to.
     pub(crate) fn of(servers: &[(&str, &[&str])]) -> Self {
-        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        let servers = servers.iter();
         Self {
             servers: servers
-                .iter()
-                .map(|(name, talks_to)| ((*name).to_owned(), owned(talks_to), 0))
+                .map(|(name, talks_to)| ServerSetup::new(name, talks_to))
                 .collect(),
             only: Vec::new(),
             toml: String::new(),
@@ -154,8 +200,8 @@ impl Setup {
 
     /// The link port of a server that is not started.
     pub(crate) fn with_link_port(mut self, name: &str, port: u16) -> Self {
-        let server = self.servers.iter_mut().find(|server| server.0 == name);
-        server.expect("a server of this name").2 = port;
+        let server = self.servers.iter_mut().find(|server| server.name == name);
+        server.expect("a server of this name").links = port;
         self
     }
 
@@ -171,11 +217,19 @@ impl Setup {
 
     fn config(&self) -> String {
         let mut toml = "[herd]\nname = \"tested\"\n".to_owned();
-        for (name, talks_to, link_port) in &self.servers {
+        for server in &self.servers {
             toml += &format!(
-                "[servers.{name}]\nclients = \"127.0.0.1:0\"\nlinks = \"127.0.0.1:{link_port}\"\n\
-                 http = \"127.0.0.1:0\"\ntalks_to = {talks_to:?}\n"
+                "[servers.{}]\ntalks_to = {:?}\n",
+                server.name, server.talks_to
             );
+            let ports = [
+                ("clients", server.clients),
+                ("links", server.links),
+                ("http", server.http),
+            ];
+            for (what, port) in ports {
+                toml += &format!("{what} = \"127.0.0.1:{port}\"\n");
+            }
         }
         toml + &self.toml
     }
@@ -250,7 +304,7 @@ pub(crate) enum Stop {
 impl Herd {
     /// The servers that `wherd up` started.
     pub(crate) fn servers(&self) -> Vec<Server> {
-        let names = self.setup.servers.iter().map(|server| &server.0);
+        let names = self.setup.servers.iter().map(|server| &server.name);
         let started = names.filter(|name| self.ports.servers.contains_key(*name));
         started.map(|name| self.server(name)).collect()
     }
@@ -273,9 +327,8 @@ impl Herd {
         self.setup.folder()
     }
 
-    /// The configuration with the ports that the herd got.
     pub(crate) fn config_file(&self) -> PathBuf {
-        self.folder().join("logs/wherd-up.toml")
+        self.folder().join("herd.toml")
     }
 
     /// What `wherd up` complained about so far.
