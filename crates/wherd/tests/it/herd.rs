@@ -65,7 +65,7 @@ pub(crate) fn check_within(limit: Duration, mut measure: impl FnMut() -> Duratio
     for _ in 0..8 {
         taken.push(measure());
         if taken.last() <= Some(&limit) {
-            return println!("within {limit:?}: {taken:?}");
+            return eprintln!("within {limit:?}: {taken:?}");
         }
     }
     panic!("never within {limit:?}: {taken:?}");
