@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -41,6 +43,8 @@ pub(super) struct Child {
     ports_file: PathBuf,
     /// Relays what it says; ends when it has said all.
     relay: JoinHandle<()>,
+    /// That it was asked to end, for the relay.
+    is_stopping: Arc<AtomicBool>,
 }
 
 impl Child {
@@ -59,8 +63,14 @@ impl Child {
             .process_group(0)
             .kill_on_drop(true);
         let mut process = command.spawn().context(what())?;
+        let is_stopping = Arc::new(AtomicBool::new(false));
         let relay = match process.stderr.take() {
-            Some(stderr) => tokio::spawn(relay(stderr, start.name.to_owned(), start.name_width)),
+            Some(stderr) => tokio::spawn(relay(
+                stderr,
+                start.name.to_owned(),
+                start.name_width,
+                Arc::clone(&is_stopping),
+            )),
             None => tokio::spawn(std::future::ready(())),
         };
         Ok(Self {
@@ -69,6 +79,7 @@ impl Child {
             process,
             ports_file: start.ports_file,
             relay,
+            is_stopping,
         })
     }
 
@@ -133,6 +144,7 @@ impl Child {
 
     /// Asks it to end.
     pub(super) fn terminate(&self) {
+        self.is_stopping.store(true, Ordering::Relaxed);
         // No id means that it has ended and been waited for, so the id is not another process's.
         let pid = self.process.id().and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = pid.and_then(Pid::from_raw) {
@@ -170,13 +182,21 @@ fn arguments(command: &mut Command, start: &Start<'_>) {
     }
 }
 
-/// Says what a server says, a line at a time, with its name before it.
-async fn relay(output: impl AsyncRead + Unpin, name: String, width: usize) {
+/// Says what a server says, a line at a time, with its name before it. While the herd stops, its
+/// links are nobody's concern.
+async fn relay(
+    output: impl AsyncRead + Unpin,
+    name: String,
+    width: usize,
+    is_stopping: Arc<AtomicBool>,
+) {
     let mut output = BufReader::new(output);
     let mut line = Vec::new();
     while let Ok(1..) = output.read_until(b'\n', &mut line).await {
-        let text = String::from_utf8_lossy(&line);
-        complain(format_args!("{name:width$} | {}", text.trim_end()));
+        if !is_stopping.load(Ordering::Relaxed) || !line.starts_with(b"link.") {
+            let text = String::from_utf8_lossy(&line);
+            complain(format_args!("{name:width$} | {}", text.trim_end()));
+        }
         line.clear();
     }
 }

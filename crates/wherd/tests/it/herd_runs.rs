@@ -351,6 +351,7 @@ fn ctrl_c_on_up_stops_all_servers() {
         let servers = herd.servers();
         herd.signal_up(signal);
         assert!(herd.up_ended().success(), "{}", herd.words());
+        assert_eq!(herd.words(), "", "an orderly stop needs no words");
         for server in servers {
             assert!(!server.is_running(), "{} runs on", server.name);
             assert!(server.has_freed_its_ports(), "{}", server.name);
