@@ -5,6 +5,7 @@
 //! prints, [`talk`] how it speaks to a server's client port, [`answer`] what a reply means.
 
 mod answer;
+mod ask;
 mod failure;
 mod output;
 mod talk;

@@ -1,22 +1,13 @@
 //! `wherd status`: how every server of the herd is.
 
-use std::collections::BTreeMap;
-use std::thread;
-use std::time::Duration;
-
 use clap::Args;
 use serde::Serialize;
-use ureq::Agent;
-use wherd_server::config::{Config, ServerConfig};
+use wherd_server::config::Config;
 use wherd_server::status::{NeighbourStatus, Status};
 
+use crate::ask;
 use crate::failure::{Code, Failure};
 use crate::output::{print, print_json, table, table_lines};
-
-/// A sound server answers in milliseconds, however busy it is.
-const TIMEOUT: Duration = Duration::from_secs(1);
-/// Most bytes of one answer: its length grows with the runs of all servers, some 40 bytes each.
-const ANSWER_BYTES: u64 = 16 << 20;
 
 /// Ask every server of the herd how it is.
 ///
@@ -55,7 +46,7 @@ struct Answer<'a> {
 
 impl StatusArgs {
     pub(crate) fn run(self, config: &Config) -> Result<(), Failure> {
-        let herd = ask_all(config);
+        let herd = ask_herd(config);
         if self.json {
             print_json(&herd)?;
         } else {
@@ -74,31 +65,10 @@ impl StatusArgs {
     }
 }
 
-/// Asks all at once, so that those that are down cost one timeout and not five.
-fn ask_all(config: &Config) -> Herd<'_> {
-    // The environment's proxy is for the world outside; the herd is ours.
-    let agent = Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        .proxy(None)
-        .max_redirects(0)
-        .build();
-    let agent = Agent::new_with_config(agent);
-    let statuses: Vec<Result<Status, String>> = thread::scope(|scope| {
-        let agent = &agent;
-        let ask = |server| scope.spawn(move || ask(agent, server));
-        let asking: Vec<_> = config.servers.iter().map(ask).collect();
-        let joined = asking.into_iter().map(|thread| thread.join());
-        joined
-            .map(|result| result.unwrap_or_else(|_| Err("asking it failed".to_owned())))
-            .collect()
-    });
-    let usual = most_common(
-        statuses
-            .iter()
-            .flatten()
-            .map(|status| status.digest.as_str()),
-    );
-    let usual = usual.map(str::to_owned);
+fn ask_herd(config: &Config) -> Herd<'_> {
+    let statuses = ask::ask_all::<Status>(config, "/api/v1/status");
+    let digests = statuses.iter().flatten().map(|s| s.digest.clone());
+    let usual = ask::most_common(digests);
     let named = config.server_names().zip(statuses);
     let servers: Vec<Answer<'_>> = named
         .map(|(name, status)| Answer::new(name, status, usual.as_deref()))
@@ -106,6 +76,12 @@ fn ask_all(config: &Config) -> Herd<'_> {
     Herd {
         is_whole: servers.iter().all(Answer::is_sound),
         servers,
+    }
+}
+
+impl ask::Answer for Status {
+    fn server(&self) -> &str {
+        &self.server
     }
 }
 
@@ -129,41 +105,6 @@ impl<'a> Answer<'a> {
         let is_ready = self.status.as_ref().is_some_and(|status| status.is_ready);
         is_ready && self.is_digest_equal == Some(true)
     }
-}
-
-fn ask(agent: &Agent, server: &ServerConfig) -> Result<Status, String> {
-    if server.http.port() == 0 {
-        return Err(
-            "its HTTP port is any free one: use the wherd-up.toml of `wherd up`".to_owned(),
-        );
-    }
-    let url = format!("http://{}/api/v1/status", server.http);
-    let mut response = agent.get(&url).call().map_err(describe)?;
-    let body = response.body_mut().with_config().limit(ANSWER_BYTES);
-    let status: Status = body.read_json().map_err(describe)?;
-    if status.server == server.name {
-        Ok(status)
-    } else {
-        Err(format!("{} answers at {}", status.server, server.http))
-    }
-}
-
-fn describe(error: ureq::Error) -> String {
-    match error {
-        ureq::Error::Io(error) => error.to_string(),
-        ureq::Error::Timeout(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
-        other => other.to_string(),
-    }
-}
-
-/// The one that is there most often; of equals, the first.
-fn most_common<'a>(items: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let mut counts: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
-    for (index, item) in items.enumerate() {
-        counts.entry(item).or_insert((0, usize::MAX - index)).0 += 1;
-    }
-    let most = counts.into_iter().max_by_key(|(_, count)| *count);
-    most.map(|(item, _)| item)
 }
 
 fn render(herd: &Herd<'_>) -> String {
@@ -244,13 +185,6 @@ fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_majority_decides_which_digest_is_usual() {
-        assert_eq!(most_common([].into_iter()), None);
-        assert_eq!(most_common(["b", "a", "a"].into_iter()), Some("a"));
-        assert_eq!(most_common(["b", "a"].into_iter()), Some("b"));
-    }
 
     #[test]
     fn durations_have_two_units() {

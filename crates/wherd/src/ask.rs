@@ -1,0 +1,88 @@
+//! Questions to the HTTP ports of a whole herd.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use ureq::Agent;
+use wherd_server::config::{Config, ServerConfig};
+
+/// A sound server answers in milliseconds, however busy it is.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// Most bytes of one answer: its length grows with the runs of all servers, some 40 bytes each.
+const ANSWER_BYTES: u64 = 16 << 20;
+
+/// An answer that says whose it is.
+pub(crate) trait Answer: DeserializeOwned + Send {
+    /// The server that answered.
+    fn server(&self) -> &str;
+}
+
+/// Asks all servers for what is at `path`, in the order of the configuration: at once, so that
+/// those that are down cost one timeout and not five.
+pub(crate) fn ask_all<A: Answer>(config: &Config, path: &str) -> Vec<Result<A, String>> {
+    // The environment's proxy is for the world outside; the herd is ours.
+    let agent = Agent::config_builder()
+        .timeout_global(Some(TIMEOUT))
+        .proxy(None)
+        .max_redirects(0)
+        .build();
+    let agent = Agent::new_with_config(agent);
+    thread::scope(|scope| {
+        let agent = &agent;
+        let ask = |server| scope.spawn(move || ask(agent, server, path));
+        let asking: Vec<_> = config.servers.iter().map(ask).collect();
+        let joined = asking.into_iter().map(|thread| thread.join());
+        joined
+            .map(|result| result.unwrap_or_else(|_| Err("asking it failed".to_owned())))
+            .collect()
+    })
+}
+
+fn ask<A: Answer>(agent: &Agent, server: &ServerConfig, path: &str) -> Result<A, String> {
+    if server.http.port() == 0 {
+        return Err(
+            "its HTTP port is any free one: use the wherd-up.toml of `wherd up`".to_owned(),
+        );
+    }
+    let url = format!("http://{}{path}", server.http);
+    let mut response = agent.get(&url).call().map_err(describe)?;
+    let body = response.body_mut().with_config().limit(ANSWER_BYTES);
+    let answer: A = body.read_json().map_err(describe)?;
+    if answer.server() == server.name {
+        Ok(answer)
+    } else {
+        Err(format!("{} answers at {}", answer.server(), server.http))
+    }
+}
+
+fn describe(error: ureq::Error) -> String {
+    match error {
+        ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::Timeout(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
+        other => other.to_string(),
+    }
+}
+
+/// The one that is there most often; of equals, the first.
+pub(crate) fn most_common<T: Ord>(items: impl Iterator<Item = T>) -> Option<T> {
+    let mut counts: BTreeMap<T, (usize, usize)> = BTreeMap::new();
+    for (index, item) in items.enumerate() {
+        counts.entry(item).or_insert((0, usize::MAX - index)).0 += 1;
+    }
+    let most = counts.into_iter().max_by_key(|(_, count)| *count);
+    most.map(|(item, _)| item)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_majority_decides_which_is_usual() {
+        assert_eq!(most_common::<&str>([].into_iter()), None);
+        assert_eq!(most_common(["b", "a", "a"].into_iter()), Some("a"));
+        assert_eq!(most_common(["b", "a"].into_iter()), Some("b"));
+    }
+}
