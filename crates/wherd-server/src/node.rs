@@ -2,7 +2,7 @@
 
 use crate::config::{self, Config};
 use crate::neighbour::{self, Outlet};
-use crate::status::NeighbourStatus;
+use crate::status::{DigestAnswer, NeighbourStatus};
 use crate::telemetry::{Level, Log, Metrics, Reading, Traffic, Value};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -331,6 +331,30 @@ impl Node {
         status.neighbours = (0..self.neighbours.len())
             .map(|i| self.neighbour_status(&state, i))
             .collect();
+    }
+
+    /// The whole digest, and what it is of.
+    pub(crate) fn read_digest(&self) -> DigestAnswer {
+        let state = self.lock();
+        let replica = &state.replica;
+        let (total, buckets) = (
+            replica.digest().total(),
+            replica.digest().buckets().to_vec(),
+        );
+        let (clients_count, reflected) = (replica.clients_count(), replica.reflected());
+        drop(state);
+        DigestAnswer {
+            herd: self.herd.clone(),
+            server: self.origin.server.to_string(),
+            incarnation: self.origin.incarnation,
+            clients_count: clients_count as u64,
+            reflected: reflected
+                .into_iter()
+                .map(|(origin, sequence)| (origin.to_string(), sequence))
+                .collect(),
+            digest: format!("{total:016x}"),
+            buckets: buckets.iter().map(|sum| format!("{sum:016x}")).collect(),
+        }
     }
 
     fn neighbour_status(&self, state: &State, index: usize) -> NeighbourStatus {

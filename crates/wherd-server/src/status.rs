@@ -45,6 +45,25 @@ pub struct Status {
     pub addresses: Addresses,
 }
 
+/// What `GET /api/v1/digest` answers: what it takes to find where two servers differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DigestAnswer {
+    /// The herd's name.
+    pub herd: String,
+    /// This server's name.
+    pub server: String,
+    /// Which run of this server it is.
+    pub incarnation: u64,
+    /// Clients whose position it knows.
+    pub clients_count: u64,
+    /// Highest sequence reflected, for each origin, as in [`Status`].
+    pub reflected: BTreeMap<String, u64>,
+    /// As in [`Status`].
+    pub digest: String,
+    /// The same for each 4,096th of the clients, by a hash of their ID: 16 hexadecimal digits each.
+    pub buckets: Vec<String>,
+}
+
 /// What a server says about one of its neighbours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeighbourStatus {

@@ -18,6 +18,7 @@ mod send;
 mod serve;
 mod status;
 mod up;
+mod verify;
 mod whatsat;
 
 use std::path::PathBuf;
@@ -63,6 +64,7 @@ enum Command {
     Whatsat(whatsat::Whatsat),
     Send(send::Send),
     Status(status::StatusArgs),
+    Verify(verify::Verify),
     Config(config::ConfigArgs),
     Places(places::PlacesArgs),
     Completions(completions::Completions),
@@ -85,6 +87,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Whatsat(args) => args.run(&find()?),
         Command::Send(args) => args.run(&find()?),
         Command::Status(args) => args.run(&find()?),
+        Command::Verify(args) => args.run(&find()?),
         Command::Config(args) => args.run(find),
         Command::Places(args) => args.run(),
         Command::Completions(args) => args.run(),

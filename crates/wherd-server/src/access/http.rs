@@ -1,7 +1,7 @@
 //! The HTTP port: health, metrics, status.
 
 use crate::node::Node;
-use crate::status::{Addresses, Status};
+use crate::status::{Addresses, DigestAnswer, Status};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -42,6 +42,7 @@ async fn accept_all(server: Arc<Server>, listener: &TcpListener) -> Infallible {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
+        .route("/api/v1/digest", get(digest))
         .with_state(server);
     let seats = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
     loop {
@@ -86,6 +87,10 @@ async fn metrics(State(server): State<Arc<Server>>) -> Response {
         "text/plain; version=0.0.4; charset=utf-8",
     )];
     (content_type, server.node.render_metrics()).into_response()
+}
+
+async fn digest(State(server): State<Arc<Server>>) -> Json<DigestAnswer> {
+    Json(server.node.read_digest())
 }
 
 async fn status(State(server): State<Arc<Server>>) -> Json<Status> {

@@ -1,12 +1,13 @@
 //! Five servers as one: what one is told all know, whatever stops and comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use crate::herd::{
-    FIVE, Herd, SLACK, Server, Setup, Stop, check_matches, check_within, wait_until,
+    FIVE, Herd, SLACK, Server, Setup, Stop, check_matches, check_within, program, wait_until,
 };
 
 pub(crate) const NAMES: [&str; 5] = ["Hill", "Jaquez", "Smith", "Campbell", "Singleton"];
@@ -342,6 +343,60 @@ fn a_server_that_reaches_no_neighbour_is_alive_and_not_ready() {
         hill.whatsat("a").is_some(),
         "clients are served all the same"
     );
+}
+
+/// What `wherd verify` prints, and its exit code.
+fn verify(herd: &Herd, arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = program(herd.folder());
+    command
+        .arg("--config")
+        .arg(herd.config_file())
+        .arg("verify");
+    let output = command.args(arguments).stdout(Stdio::piped()).output();
+    let output = output.expect("it runs");
+    let text = String::from_utf8(output.stdout).expect("text");
+    (output.status.code(), text)
+}
+
+#[test]
+fn servers_that_hold_the_same_are_equal() {
+    let herd = Setup::five().start();
+    let hill = herd.server("Hill");
+    for number in 0..100 {
+        hill.iamat(&format!("a{number}"), "+1-1", "5");
+    }
+    let (code, text) = verify(&herd, &[]);
+    assert_eq!(code, Some(0), "{text}");
+    for name in NAMES {
+        let row = text.lines().find(|line| line.starts_with(name));
+        let row: Vec<_> = row.expect("a row").split_whitespace().collect();
+        assert_eq!(row, [name, "equal", "100", "0", "none"]);
+    }
+    let (code, text) = verify(&herd, &["--json"]);
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((code, &json["is_equal"]), (Some(0), &true.into()));
+}
+
+#[test]
+fn servers_that_hold_different_things_are_told_apart() {
+    let servers: [(&str, &[&str]); 3] = [("Hill", &["Smith"]), ("Smith", &[]), ("Jaquez", &[])];
+    let herd = Setup::of(&servers).bind();
+    herd.wait_until_these_are_linked(&["Hill", "Smith"]);
+    herd.server("Hill").iamat("kiwi", "+1-1", "5");
+    herd.wait_until_equal(&["Hill", "Smith"], 1);
+    // Nobody talks to Jaquez.
+    let (code, text) = verify(&herd, &["--within", "0", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((code, &json["is_equal"]), (Some(1), &false.into()));
+    let told = |index: usize| {
+        let server = &json["servers"][index];
+        let buckets = server["differing_buckets"].as_array().expect("a list");
+        let is_equal = server["is_equal"].as_bool();
+        (is_equal, buckets.len(), server["behind_count"].as_u64())
+    };
+    assert_eq!(told(0), (Some(true), 0, Some(0)), "{text}");
+    assert_eq!(told(1), (Some(true), 0, Some(0)), "{text}");
+    assert_eq!(told(2), (Some(false), 1, Some(1)), "{text}");
 }
 
 #[test]
