@@ -81,7 +81,10 @@ impl Up {
             .enable_all()
             .build()
             .context("start the runtime")?;
-        runtime.block_on(herd.run())
+        let result = runtime.block_on(herd.run());
+        // Dropping it would wait for a terminal that takes nothing.
+        runtime.shutdown_background();
+        result
     }
 
     /// The servers to start, in the order of the file.

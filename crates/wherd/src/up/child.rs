@@ -11,7 +11,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader};
 use tokio::process::{ChildStdin, Command};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, spawn_blocking};
 use tokio::time::timeout;
 use wherd_server::status::PortsFile;
 
@@ -124,10 +124,11 @@ impl Child {
     pub(super) async fn tell_of_death(&mut self) {
         let status = self.process.wait().await;
         self.hear_last_words().await;
-        match status {
-            Ok(status) => complain(format_args!("{} died: {}", self.name, how(status))),
-            Err(error) => complain(format_args!("failed to watch {}: {error}", self.name)),
-        }
+        say(match status {
+            Ok(status) => format!("{} died: {}", self.name, how(status)),
+            Err(error) => format!("failed to watch {}: {error}", self.name),
+        })
+        .await;
     }
 
     /// Waits until it ends.
@@ -155,8 +156,9 @@ impl Child {
     /// Ends it, if it has not ended.
     pub(super) async fn kill(&mut self) {
         if let Ok(None) = self.process.try_wait() {
-            complain(format_args!("{} did not stop, so it was killed", self.name));
             let _ = self.process.kill().await;
+            let line = format!("{} did not stop, so it was killed", self.name);
+            let _ = timeout(LAST_WORDS_TIMEOUT, say(line)).await;
         }
     }
 }
@@ -195,10 +197,16 @@ async fn relay(
     while let Ok(1..) = output.read_until(b'\n', &mut line).await {
         if !is_stopping.load(Ordering::Relaxed) || !line.starts_with(b"link.") {
             let text = String::from_utf8_lossy(&line);
-            complain(format_args!("{name:width$} | {}", text.trim_end()));
+            say(format!("{name:width$} | {}", text.trim_end())).await;
         }
         line.clear();
     }
+}
+
+/// Says a line, on a thread that may wait for the terminal: whoever has stopped it can still stop
+/// the herd.
+async fn say(line: String) {
+    let _ = spawn_blocking(move || complain(line)).await;
 }
 
 /// "exit code 1", "signal 9".

@@ -236,9 +236,14 @@ impl Setup {
 
     /// Starts `wherd up`, and waits until the ports are known.
     pub(crate) fn bind(self) -> Herd {
+        let words = fs::File::create(self.folder().join("up.err")).expect("created");
+        self.bind_with_stderr(words.into())
+    }
+
+    /// The same, with this for the standard error of `wherd up`.
+    pub(crate) fn bind_with_stderr(self, words: Stdio) -> Herd {
         let folder = self.folder();
         fs::write(folder.join("herd.toml"), self.config()).expect("written");
-        let words = fs::File::create(folder.join("up.err")).expect("created");
         let mut command = program(folder);
         command.args(["--config", "herd.toml", "up", "--json"]);
         command.args(["--ports-file", "ports.json", "--log-dir", "logs"]);

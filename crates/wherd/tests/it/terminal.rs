@@ -55,3 +55,20 @@ fn a_terminal_that_nobody_reads_delays_no_client_and_no_stop() {
     let taken = start.elapsed();
     assert!(taken < Duration::from_millis(300) * SLACK, "{taken:?}");
 }
+
+#[test]
+fn a_terminal_that_nobody_reads_does_not_keep_a_herd_from_stopping() {
+    let (words, _reader) = UnixStream::pair().expect("two sockets");
+    let stderr = OwnedFd::from(words.try_clone().expect("a socket"));
+    fill(&words);
+    let servers: [(&str, &[&str]); 2] = [("Hill", &["Smith"]), ("Smith", &[])];
+    let mut herd = Setup::of(&servers).bind_with_stderr(stderr.into());
+    herd.wait_until_linked();
+    herd.stop("Smith", Stop::Killed);
+    let hill = herd.server("Hill");
+    hill.wait_for_log(&["link.down", "neighbour=Smith"]);
+    hill.connect().round_trip("kiwi");
+    herd.signal_up(Signal::TERM);
+    assert!(herd.up_ended().success());
+    assert!(!hill.is_running());
+}
