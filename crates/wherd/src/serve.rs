@@ -1,6 +1,6 @@
 //! `wherd serve`: one server, in this process.
 
-use std::io::{self, Read as _};
+use std::io;
 use std::path::PathBuf;
 use std::thread;
 use std::time::Duration;
@@ -177,9 +177,8 @@ impl StopSignals {
 /// On a thread of its own, which nobody waits for: a runtime would wait for its reading to end.
 fn cancel_with_stdin(token: CancellationToken) {
     thread::spawn(move || {
-        let mut stdin = io::stdin().lock();
-        let mut buffer = [0; 64];
-        while stdin.read(&mut buffer).is_ok_and(|count| count > 0) {}
+        // An error is an end, too.
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         token.cancel();
     });
 }

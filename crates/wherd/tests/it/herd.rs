@@ -659,7 +659,7 @@ impl Client {
     pub(crate) fn read_once(&mut self) -> Vec<u8> {
         assert!(self.read.is_empty(), "something was read before");
         let mut buffer = vec![0; 1 << 20];
-        let count = self.stream.read(&mut buffer).expect("an answer");
+        let count = read_some(&mut self.stream, &mut buffer).expect("an answer");
         buffer.truncate(count);
         buffer
     }
@@ -691,7 +691,7 @@ impl Client {
                 let rest = self.read.split_off(at + end.len());
                 return std::mem::replace(&mut self.read, rest);
             }
-            match self.stream.read(&mut buffer) {
+            match read_some(&mut self.stream, &mut buffer) {
                 Ok(count) if count > 0 => self.read.extend_from_slice(&buffer[..count]),
                 end => panic!("no end ({end:?}) after {}", shown(&self.read)),
             }
@@ -702,7 +702,7 @@ impl Client {
     pub(crate) fn wait_for_close(&mut self) -> Duration {
         let start = Instant::now();
         let mut buffer = [0; 1024];
-        match self.stream.read(&mut buffer) {
+        match read_some(&mut self.stream, &mut buffer) {
             Ok(0) => {}
             Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
             other => panic!("not closed: {other:?} {}", shown(&buffer)),
@@ -718,6 +718,17 @@ impl Client {
         let taken = start.elapsed();
         assert!(reply.starts_with(b"AT "), "{}", shown(&reply));
         taken
+    }
+}
+
+/// Reads once. A read with a deadline ends early when this process was stopped for a moment, and is
+/// then tried again.
+fn read_some(stream: &mut TcpStream, buffer: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match stream.read(buffer) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            read => return read,
+        }
     }
 }
 
@@ -876,7 +887,7 @@ impl Peer {
                 client.read.drain(..bytes);
                 return seen;
             }
-            let count = client.stream.read(&mut buffer).expect("a frame");
+            let count = read_some(&mut client.stream, &mut buffer).expect("a frame");
             assert!(count > 0, "closed after {}", shown(&client.read));
             client.read.extend_from_slice(&buffer[..count]);
         }
