@@ -10,6 +10,12 @@ pub enum Effect {
     /// The link has something to send: ask [`Replica::drain`](crate::Replica::drain) for it when
     /// its socket can take more, until it gives nothing. Not asked for again before that.
     LinkReady(LinkIndex),
+    /// The journal has something to write: ask [`Replica::drain_journal`](crate::Replica::drain_journal)
+    /// for it until it gives nothing. Not asked for again before that.
+    JournalReady,
+    /// More updates of this very run are kept, here or at neighbours: see
+    /// [`Replica::kept_sequence`](crate::Replica::kept_sequence).
+    Kept,
     /// What became of an update, for the log; only while tracing is on.
     Traced(Trace),
 }

@@ -31,7 +31,7 @@ mod mutant;
 
 pub use effect::{Effect, Fate, Trace};
 pub use entries::ClientIndex;
-pub use link::{LinkCounts, LinkFault, LinkIndex};
+pub use link::{JournalFile, LinkCounts, LinkFault, LinkIndex};
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;
 pub use policy::Policy;

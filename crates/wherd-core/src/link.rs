@@ -8,12 +8,17 @@
 //! A *round* is a marker in the same FIFO: COMMIT(what was reflected when it was queued). When it
 //! comes out, every client that waited before it has been sent, at least as new. Only a COMMIT
 //! raises the other side's vector, all of it at once.
+//!
+//! A journal file is a link, too, to what this server will be after a crash: it is sent what
+//! changes and its COMMITs, a new file begins with catch-up from nothing, and what is replayed
+//! from it is what a neighbour would have received. Nobody answers there, so nothing is
+//! suppressed and no HAVE is due.
 
 use crate::effect::{Effect, Fate, Trace};
 use crate::entries::{ClientIndex, Entries};
 use crate::mutant::is_mutant;
 use crate::replica::Settings;
-use crate::version_vector::{Origins, VersionVector};
+use crate::version_vector::{OriginIndex, Origins, VersionVector};
 use std::collections::VecDeque;
 use std::ops::Range;
 use thiserror::Error;
@@ -62,15 +67,41 @@ pub struct LinkCounts {
     pub suppressed: u64,
 }
 
+/// One of the two files that a journal may have at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum JournalFile {
+    /// The file that is replayed after a crash.
+    Current,
+    /// The file that takes its place when it holds all that there is.
+    Next,
+}
+
+/// What is at the other end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    Neighbour(LinkIndex),
+    Journal,
+}
+
 /// The FIFO's slot that is a round and no client.
 const ROUND: u32 = u32::MAX;
 /// How many entries a drain looks at for catch-up, so that it never holds the replica for long.
 const CATCH_UP_STEP: usize = 4096;
 
+/// What a link sends of.
+#[derive(Clone, Copy)]
+pub(crate) struct State<'a> {
+    pub(crate) entries: &'a Entries,
+    pub(crate) origins: &'a Origins,
+    pub(crate) reflected: &'a VersionVector,
+    /// What of it would be here after a crash.
+    pub(crate) kept: &'a VersionVector,
+}
+
 /// One link that is up.
 pub(crate) struct Link {
     settings: Settings,
-    index: LinkIndex,
+    target: Target,
     /// Clients in the order in which they came to wait, and at most one [`ROUND`].
     queue: VecDeque<u32>,
     /// Clients that have a slot in the queue: at most one each, so that it is bounded.
@@ -82,13 +113,18 @@ pub(crate) struct Link {
     /// Entries that catch-up has still to look at.
     catch_up: Range<u32>,
     /// What the other side reflects, or will when it has read what was sent.
-    known: VersionVector,
+    pub(crate) known: VersionVector,
     /// What the other side knows that we reflect.
     told: VersionVector,
     /// What the other side reflected at its HELLO.
     at_hello: VersionVector,
     have_due_at_ns: Option<u64>,
     is_have_due: bool,
+    /// Whose updates the other side is told to be kept here, where it asked for it.
+    kept_for: Option<OriginIndex>,
+    /// What it was told of that.
+    kept_told: u64,
+    is_kept_due: bool,
     /// An [`Effect::LinkReady`] was asked for and not yet drained to the end.
     is_ready: bool,
     updates_sent: u64,
@@ -98,34 +134,51 @@ pub(crate) struct Link {
 
 impl Link {
     /// A link to a neighbour that reflects `theirs`, while the replica holds `entry_count`.
-    pub(crate) fn new(
+    pub(crate) fn to_neighbour(
         index: LinkIndex,
         settings: Settings,
         theirs: VersionVector,
         entry_count: usize,
     ) -> Self {
         let is_catching_up = settings.has_catch_up && !is_mutant!(settings, ForgetWhatWaited);
+        let catch_up = if is_catching_up { entry_count } else { 0 };
+        let at_hello = if settings.has_catch_up {
+            theirs.clone()
+        } else {
+            VersionVector::default()
+        };
+        Self {
+            at_hello,
+            ..Self::new(Target::Neighbour(index), settings, theirs, catch_up)
+        }
+    }
+
+    /// A link to a journal file that has `written`, and lacks the first `entry_count` entries.
+    pub(crate) fn to_journal(
+        settings: Settings,
+        written: VersionVector,
+        entry_count: usize,
+    ) -> Self {
+        Self::new(Target::Journal, settings, written, entry_count)
+    }
+
+    fn new(target: Target, settings: Settings, known: VersionVector, catch_up: usize) -> Self {
         Self {
             settings,
-            index,
+            target,
             queue: VecDeque::new(),
             queued: Bits::default(),
             waiting: Bits::default(),
             round: None,
-            catch_up: if is_catching_up {
-                0..entry_count as u32
-            } else {
-                0..0
-            },
-            known: theirs.clone(),
+            catch_up: 0..catch_up as u32,
+            known,
             told: VersionVector::default(),
-            at_hello: if settings.has_catch_up {
-                theirs
-            } else {
-                VersionVector::default()
-            },
+            at_hello: VersionVector::default(),
             have_due_at_ns: None,
             is_have_due: false,
+            kept_for: None,
+            kept_told: 0,
+            is_kept_due: false,
             is_ready: false,
             updates_sent: 0,
             updates_received: 0,
@@ -168,8 +221,21 @@ impl Link {
 
     /// What we reflect grew: a HAVE is due a while later, unless a COMMIT goes before it.
     pub(crate) fn arm_have(&mut self, reflected: &VersionVector, now_ns: u64) {
-        if self.have_due_at_ns.is_none() && !self.told.covers(reflected) {
+        let is_told = self.target == Target::Journal || self.told.covers(reflected);
+        if self.have_due_at_ns.is_none() && !is_told {
             self.have_due_at_ns = Some(now_ns + self.settings.have_interval_ns);
+        }
+    }
+
+    /// The other side wants to know what is kept here of this origin's updates.
+    pub(crate) const fn tell_kept_of(&mut self, origin: OriginIndex) {
+        self.kept_for = Some(origin);
+    }
+
+    /// More is kept here: the other side is to hear of it, if it asked.
+    pub(crate) fn keep(&mut self, kept: &VersionVector) {
+        if let Some(origin) = self.kept_for {
+            self.is_kept_due |= kept.get(origin) > self.kept_told;
         }
     }
 
@@ -191,12 +257,15 @@ impl Link {
     pub(crate) fn ask_for_drain(&mut self, effects: &mut Vec<Effect>) {
         if !self.is_ready && self.has_work() {
             self.is_ready = true;
-            effects.push(Effect::LinkReady(self.index));
+            effects.push(match self.target {
+                Target::Neighbour(link) => Effect::LinkReady(link),
+                Target::Journal => Effect::JournalReady,
+            });
         }
     }
 
     fn has_work(&self) -> bool {
-        self.is_have_due || !self.queue.is_empty() || !self.catch_up.is_empty()
+        self.is_have_due || self.is_kept_due || !self.queue.is_empty() || !self.catch_up.is_empty()
     }
 
     /// How many clients wait, and how many entries catch-up has still to look at.
@@ -241,13 +310,23 @@ impl Link {
     /// Writes what is to be sent, about `max_bytes` at most; whether there is more.
     pub(crate) fn drain(
         &mut self,
-        entries: &Entries,
-        origins: &Origins,
-        reflected: &VersionVector,
+        state: &State<'_>,
         out: &mut Vec<u8>,
         max_bytes: usize,
         effects: &mut Vec<Effect>,
     ) -> bool {
+        let State {
+            entries,
+            origins,
+            reflected,
+            kept,
+        } = *state;
+        if std::mem::take(&mut self.is_kept_due)
+            && let Some(origin) = self.kept_for
+        {
+            self.kept_told = kept.get(origin);
+            frame::write_kept(out, self.kept_told);
+        }
         if std::mem::take(&mut self.is_have_due) {
             frame::write_have(out, &origins.to_wire(reflected));
             self.told.join(reflected);
@@ -259,6 +338,10 @@ impl Link {
                 self.write_updates(&batch, entries, origins, out);
             } else if self.queue.front() == Some(&ROUND) {
                 self.queue.pop_front();
+                if self.queue.is_empty() {
+                    // Nothing has come to wait since: all that is reflected has been sent.
+                    self.round = Some(reflected.clone());
+                }
                 self.write_commit(origins, out);
             } else {
                 // Nothing more waits, or a step of catch-up had nothing to send: others get at
@@ -322,8 +405,10 @@ impl Link {
         let entry = entries.get(client);
         let update = entry.update();
         // Without catch-up a COMMIT says nothing about what was before the link.
-        let is_known = self.known.get(entry.origin()) >= update.sequence;
-        if is_known && self.settings.has_catch_up {
+        if let Target::Neighbour(link) = self.target
+            && self.settings.has_catch_up
+            && self.known.get(entry.origin()) >= update.sequence
+        {
             self.counts.suppressed += 1;
             if self.settings.is_tracing {
                 effects.push(Effect::Traced(Trace {
@@ -331,7 +416,7 @@ impl Link {
                     origin: entry.origin(),
                     sequence: update.sequence,
                     source: None,
-                    fate: Fate::Suppressed(self.index),
+                    fate: Fate::Suppressed(link),
                 }));
             }
             return 0;

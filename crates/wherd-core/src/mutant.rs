@@ -18,6 +18,10 @@ pub enum Mutant {
     IgnoreTies,
     /// Lost frames are not noticed.
     OverlookGaps,
+    /// A new journal file takes the place of the old one without what did not change meanwhile.
+    CompactWithoutCatchUp,
+    /// What is in memory counts as kept.
+    KeepInMemory,
 }
 
 /// Whether this defect is planted. A constant `false` without the feature.

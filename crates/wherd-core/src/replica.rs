@@ -3,7 +3,7 @@
 use crate::digest::Digest;
 use crate::effect::{Effect, Fate, Trace};
 use crate::entries::{ClientIndex, Entries, Merge};
-use crate::link::{Link, LinkCounts, LinkFault, LinkIndex};
+use crate::link::{JournalFile, Link, LinkCounts, LinkFault, LinkIndex, State};
 use crate::mutant::is_mutant;
 use crate::policy::Policy;
 use crate::version_vector::{OriginIndex, Origins, VersionVector};
@@ -29,6 +29,8 @@ pub struct Settings {
     pub max_ahead_ns: i64,
     /// How long after new updates a HAVE goes out, where no COMMIT went before it.
     pub have_interval_ns: u64,
+    /// Whether there is a journal. Without one, what is in memory counts as kept.
+    pub has_journal: bool,
     /// Whether [`Effect::Traced`] is asked for.
     pub is_tracing: bool,
     /// A planted defect.
@@ -45,6 +47,7 @@ impl Default for Settings {
             max_origins: 10_000,
             max_ahead_ns: 5_000_000_000,
             have_interval_ns: 5_000_000,
+            has_journal: false,
             is_tracing: false,
             #[cfg(feature = "mutants")]
             mutant: None,
@@ -102,6 +105,12 @@ pub struct Located<'a> {
 ///
 /// A link's life is `link_up`, then any of `receive` and `drain`, then `link_down`; calls for a
 /// link that is down do nothing.
+///
+/// A journal's life begins before all that: [`replay`](Self::replay) what a file has, then
+/// [`go_on_with_journal`](Self::go_on_with_journal), or [`begin_journal`](Self::begin_journal)
+/// where there was none. [`drain_journal`](Self::drain_journal) answers [`Effect::JournalReady`],
+/// and [`journal_flushed`](Self::journal_flushed) says that what was drained is on the disk.
+/// Compaction is `begin_journal` and, when it has written all, [`switch_journal`](Self::switch_journal).
 pub struct Replica {
     settings: Settings,
     me: OriginIndex,
@@ -110,6 +119,12 @@ pub struct Replica {
     reflected: VersionVector,
     entries: Entries,
     links: Vec<Option<Link>>,
+    /// By [`JournalFile`].
+    journal: [Option<Link>; 2],
+    /// What the current file reflects, as far as it was flushed.
+    durable: VersionVector,
+    /// What each neighbour said that it keeps of the updates of this run.
+    kept_by: Vec<u64>,
     counts: Counts,
 }
 
@@ -129,6 +144,9 @@ impl Replica {
             reflected: VersionVector::default(),
             entries: Entries::new(hash_keys),
             links: (0..link_count).map(|_| None).collect(),
+            journal: [None, None],
+            durable: VersionVector::default(),
+            kept_by: vec![0; link_count],
             counts: Counts::default(),
         }
     }
@@ -178,6 +196,123 @@ impl Replica {
         }
     }
 
+    /// Takes a frame of a journal's batch, in the order of the file, before any link is up.
+    ///
+    /// # Errors
+    /// When no journal of this server has such a frame; it had no effect.
+    pub fn replay(&mut self, frame: &Frame<'_>) -> Result<(), LinkFault> {
+        match frame {
+            Frame::Updates(updates) => {
+                self.check_updates(updates)?;
+                self.merge_updates(updates, None, &mut Vec::new());
+            }
+            Frame::Commit { reflected, .. } => {
+                let reflected = self.check_vector(reflected)?;
+                self.reflected.join(&reflected);
+            }
+            _ => return Err(LinkFault::OutOfPlace),
+        }
+        Ok(())
+    }
+
+    /// The journal was damaged: what was replayed is held, but nothing is known to be reflected,
+    /// so that neighbours send all that there is.
+    pub fn distrust_journal(&mut self) {
+        self.reflected = VersionVector::default();
+    }
+
+    /// Goes on with the file that was replayed, all of it.
+    pub fn go_on_with_journal(&mut self) {
+        self.durable = self.reflected.clone();
+        let link = Link::to_journal(self.settings, self.reflected.clone(), 0);
+        self.journal[JournalFile::Current as usize] = Some(link);
+    }
+
+    /// Begins a new file, to which all entries are written.
+    pub fn begin_journal(&mut self, effects: &mut Vec<Effect>) {
+        let is_skipped = is_mutant!(self.settings, CompactWithoutCatchUp);
+        let count = if is_skipped { 0 } else { self.entries.count() };
+        let mut link = Link::to_journal(self.settings, VersionVector::default(), count);
+        link.queue_round(&self.reflected);
+        link.ask_for_drain(effects);
+        self.journal[JournalFile::Next as usize] = Some(link);
+    }
+
+    /// Writes what a journal file lacks behind what `out` has, about `max_bytes` at the most;
+    /// whether it lacks more. With nothing more, it has what this server reflects.
+    pub fn drain_journal(
+        &mut self,
+        file: JournalFile,
+        out: &mut Vec<u8>,
+        max_bytes: usize,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let state = State {
+            entries: &self.entries,
+            origins: &self.origins,
+            reflected: &self.reflected,
+            kept: &self.durable,
+        };
+        let link = &mut self.journal[file as usize];
+        link.as_mut()
+            .is_some_and(|link| link.drain(&state, out, max_bytes, effects))
+    }
+
+    /// All that was drained for the current file is on the disk.
+    pub fn journal_flushed(&mut self, effects: &mut Vec<Effect>) {
+        if let Some(link) = &self.journal[JournalFile::Current as usize] {
+            self.durable.clone_from(&link.known);
+            self.keep(effects);
+        }
+    }
+
+    /// The next file has all that there is, and is on the disk: it is the current one.
+    pub fn switch_journal(&mut self, effects: &mut Vec<Effect>) {
+        let [current, next] = &mut self.journal;
+        *current = next.take();
+        self.journal_flushed(effects);
+    }
+
+    /// Gives a file up, with all that waits for it.
+    pub fn close_journal(&mut self, file: JournalFile) {
+        self.journal[file as usize] = None;
+    }
+
+    /// More is kept here: neighbours that asked for it are told, and clients may be waiting.
+    fn keep(&mut self, effects: &mut Vec<Effect>) {
+        let kept = kept(self.settings, &self.durable, &self.reflected);
+        for link in self.links.iter_mut().flatten() {
+            link.keep(kept);
+            link.ask_for_drain(effects);
+        }
+        effects.push(Effect::Kept);
+    }
+
+    fn kept(&self) -> &VersionVector {
+        kept(self.settings, &self.durable, &self.reflected)
+    }
+
+    /// The sequence up to which all updates of this run are kept here, and by so many neighbours:
+    /// on disk where a server has a journal, in memory where not.
+    #[must_use]
+    pub fn kept_sequence(&self, neighbour_count: usize) -> u64 {
+        let here = self.kept().get(self.me);
+        if neighbour_count == 0 {
+            return here;
+        }
+        let mut kept_by = self.kept_by.clone();
+        kept_by.sort_unstable_by(|a, b| b.cmp(a));
+        kept_by
+            .get(neighbour_count - 1)
+            .map_or(0, |by| here.min(*by))
+    }
+
+    /// The sequence of the newest update of this run.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
     /// A link came up; the neighbour's HELLO said that it reflects `theirs`.
     ///
     /// # Errors
@@ -193,9 +328,22 @@ impl Replica {
         // All entries are looked at even where `theirs` covers what is reflected here: some may be
         // ahead of that, and the COMMIT that makes up for it will go on to this link, too.
         let count = self.entries.count();
-        self.links[link.0] = Some(Link::new(link, self.settings, theirs, count));
+        let up = Link::to_neighbour(link, self.settings, theirs, count);
+        self.links[link.0] = Some(up);
         self.after_change(now_ns, effects);
         Ok(())
+    }
+
+    /// The neighbour's HELLO said that it wants to be told what is kept here of the updates of its
+    /// run `peer`.
+    pub fn tell_kept(&mut self, link: LinkIndex, peer: &Origin, effects: &mut Vec<Effect>) {
+        let peer = self.origins.intern(peer);
+        let kept = kept(self.settings, &self.durable, &self.reflected);
+        if let Some(link) = &mut self.links[link.0] {
+            link.tell_kept_of(peer);
+            link.keep(kept);
+            link.ask_for_drain(effects);
+        }
     }
 
     /// A link is gone, with all that waited for it: connecting again starts from what the other
@@ -224,6 +372,14 @@ impl Replica {
                     link.receive_have(&theirs);
                 }
             }
+            Frame::Kept(sequence) => {
+                self.check_numbered(self.me, *sequence)?;
+                if self.links[link.0].is_some() {
+                    let kept = &mut self.kept_by[link.0];
+                    *kept = (*kept).max(*sequence);
+                    effects.push(Effect::Kept);
+                }
+            }
             Frame::Ping(_) | Frame::Pong(_) | Frame::Unknown => {}
             Frame::Hello(_) | Frame::Refusal(_) => return Err(LinkFault::OutOfPlace),
         }
@@ -237,28 +393,46 @@ impl Replica {
         updates: &Updates<'_>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), LinkFault> {
+        self.check_updates(updates)?;
+        let Some(link) = &mut self.links[source.0] else {
+            return Ok(());
+        };
+        link.receive_updates(updates.number, updates.entries.len())?;
+        self.counts.received += updates.entries.len() as u64;
+        self.counts.superseded += self.merge_updates(updates, Some(source), effects);
+        Ok(())
+    }
+
+    fn check_updates(&self, updates: &Updates<'_>) -> Result<(), LinkFault> {
         self.check_room(updates.origins.iter())?;
+        let me = updates.origins.iter().position(|o| o == self.me());
+        for (origin, update) in &updates.entries {
+            if Some(*origin) == me {
+                self.check_numbered(self.me, update.sequence)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Merges updates; how many changed nothing.
+    fn merge_updates(
+        &mut self,
+        updates: &Updates<'_>,
+        source: Option<LinkIndex>,
+        effects: &mut Vec<Effect>,
+    ) -> u64 {
         let origins: Vec<_> = updates
             .origins
             .iter()
             .map(|o| self.origins.intern(o))
             .collect();
-        for (origin, update) in &updates.entries {
-            self.check_numbered(origins[*origin], update.sequence)?;
-        }
-        let Some(link) = &mut self.links[source.0] else {
-            return Ok(());
-        };
-        link.receive_updates(updates.number, updates.entries.len())?;
+        let mut superseded_count = 0;
         for (origin, update) in &updates.entries {
             let origin = origins[*origin];
-            self.counts.received += 1;
-            let merge = self.merge(update, origin, Some(source), effects);
-            if !matches!(merge, Merge::Newest(_)) {
-                self.counts.superseded += 1;
-            }
-            if let (Merge::Newest(client) | Merge::Held(client), Some(link)) =
-                (merge, &mut self.links[source.0])
+            let merge = self.merge(update, origin, source, effects);
+            superseded_count += u64::from(!matches!(merge, Merge::Newest(_)));
+            if let (Merge::Newest(client) | Merge::Held(client), Some(source)) = (merge, source)
+                && let Some(link) = &mut self.links[source.0]
             {
                 link.clear(client);
             }
@@ -266,7 +440,7 @@ impl Replica {
                 self.reflected.raise(origin, update.sequence);
             }
         }
-        Ok(())
+        superseded_count
     }
 
     fn receive_commit(
@@ -314,18 +488,17 @@ impl Replica {
         max_bytes: usize,
         effects: &mut Vec<Effect>,
     ) -> bool {
+        let state = State {
+            entries: &self.entries,
+            origins: &self.origins,
+            reflected: &self.reflected,
+            kept: kept(self.settings, &self.durable, &self.reflected),
+        };
         let Some(link) = &mut self.links[link.0] else {
             return false;
         };
         let before = link.counts;
-        let has_more = link.drain(
-            &self.entries,
-            &self.origins,
-            &self.reflected,
-            out,
-            max_bytes,
-            effects,
-        );
+        let has_more = link.drain(&state, out, max_bytes, effects);
         self.counts.sent += link.counts.sent - before.sent;
         self.counts.suppressed += link.counts.suppressed - before.suppressed;
         has_more
@@ -443,6 +616,9 @@ impl Replica {
                     link.mark(client);
                 }
             }
+            for file in self.journal.iter_mut().flatten() {
+                file.mark(client);
+            }
         }
         if self.settings.is_tracing {
             effects.push(Effect::Traced(trace(merge, update, origin, source)));
@@ -452,7 +628,13 @@ impl Replica {
 
     /// Lets what changed have its rounds, and asks for the drains.
     fn after_change(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
-        for link in self.links.iter_mut().flatten() {
+        if !self.settings.has_journal {
+            for link in self.links.iter_mut().flatten() {
+                link.keep(&self.reflected);
+            }
+        }
+        let links = self.links.iter_mut().chain(&mut self.journal);
+        for link in links.flatten() {
             link.queue_round(&self.reflected);
             link.arm_have(&self.reflected, now_ns);
             link.ask_for_drain(effects);
@@ -483,6 +665,19 @@ impl Replica {
             });
         }
         Ok(())
+    }
+}
+
+/// What would be here after a crash, as far as anybody can tell.
+fn kept<'a>(
+    settings: Settings,
+    durable: &'a VersionVector,
+    reflected: &'a VersionVector,
+) -> &'a VersionVector {
+    if settings.has_journal && !is_mutant!(settings, KeepInMemory) {
+        durable
+    } else {
+        reflected
     }
 }
 

@@ -13,6 +13,7 @@
 //! | 4 | COMMIT | number, then postcard of a vector |
 //! | 5 | HAVE | postcard of a vector |
 //! | 6, 7 | PING, PONG | 8 bytes that come back |
+//! | 128 | KEPT | sequence |
 //!
 //! An entry of UPDATES: index of its origin in this frame; where that index is new, the origin's
 //! name (length, bytes) and incarnation; sequence; ordered_at_ns; length of the AT text; the text.
@@ -48,6 +49,8 @@ pub struct Hello {
     pub to: ServerName,
     /// What the sender reflects: the other side sends what is beyond.
     pub reflected: WireVector,
+    /// Whether the sender wants to be told what the other side keeps of its updates.
+    pub wants_kept: bool,
 }
 
 /// One frame, decoded.
@@ -72,6 +75,9 @@ pub enum Frame<'a> {
     Ping(u64),
     /// Answers a PING.
     Pong(u64),
+    /// The sender keeps all updates of the receiver's run up to this one: they would be there
+    /// after a crash. Sent to who asks for it in HELLO.
+    Kept(u64),
     /// A kind that this version does not know and may skip.
     Unknown,
 }
@@ -149,6 +155,11 @@ pub fn decode(bytes: &[u8], limit: usize) -> Result<Option<(Frame<'_>, usize)>, 
                 Frame::Pong(value)
             }
         }
+        FIRST_IGNORABLE_KIND => {
+            let mut payload = payload;
+            let sequence = take_varint(&mut payload).filter(|_| payload.is_empty());
+            Frame::Kept(sequence.ok_or(FrameError::Malformed("KEPT"))?)
+        }
         FIRST_IGNORABLE_KIND.. => Frame::Unknown,
         _ => return Err(FrameError::UnknownKind(kind)),
     };
@@ -195,6 +206,13 @@ pub fn write_ping(out: &mut Vec<u8>, value: u64) {
 pub fn write_pong(out: &mut Vec<u8>, value: u64) {
     let start = begin(out, 7);
     out.extend_from_slice(&value.to_le_bytes());
+    end(out, start);
+}
+
+/// Writes a KEPT behind what `out` has.
+pub fn write_kept(out: &mut Vec<u8>, sequence: u64) {
+    let start = begin(out, FIRST_IGNORABLE_KIND);
+    put_varint(out, sequence);
     end(out, start);
 }
 
@@ -378,6 +396,7 @@ mod tests {
             origin: origin("Hill", 7),
             to: ServerName::new("Smith").expect("a name"),
             reflected: vector(),
+            wants_kept: true,
         };
         write_hello(&mut out, &hello);
         write_refusal(&mut out, "another herd");
@@ -411,6 +430,7 @@ mod tests {
         write_have(&mut out, &WireVector::new());
         write_ping(&mut out, 42);
         write_pong(&mut out, 43);
+        write_kept(&mut out, 300);
         out
     }
 
@@ -455,7 +475,8 @@ mod tests {
             [
                 Frame::Have(WireVector::new()),
                 Frame::Ping(42),
-                Frame::Pong(43)
+                Frame::Pong(43),
+                Frame::Kept(300)
             ]
         );
     }

@@ -189,6 +189,7 @@ impl Node {
             origin: self.origin.clone(),
             to: to.clone(),
             reflected: self.lock().replica.reflected(),
+            wants_kept: false,
         }
     }
 

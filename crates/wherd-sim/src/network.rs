@@ -136,6 +136,7 @@ impl Herd<'_> {
             origin: replica.me().clone(),
             to: self.servers[to].name.clone(),
             reflected: replica.reflected(),
+            wants_kept: false,
         };
         self.tell(|herd| format!("{} sends HELLO {:?}", herd.end_name(end), hello.reflected));
         let mut bytes = Vec::new();

@@ -1,5 +1,7 @@
 //! The rules of the core, one by one.
 
+mod journal;
+
 use super::*;
 use proptest::prelude::*;
 use wherd_proto::frame::{self, UpdatesWriter};
@@ -665,7 +667,7 @@ fn an_older_report_is_traced_without_a_number() {
 const fn fate(effect: &Effect) -> Option<Fate> {
     match effect {
         Effect::Traced(trace) => Some(trace.fate),
-        Effect::LinkReady(_) => None,
+        _ => None,
     }
 }
 

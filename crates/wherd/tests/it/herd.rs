@@ -921,6 +921,7 @@ pub(crate) fn hello_with(from: &str, to: &str, change: impl FnOnce(&mut Hello)) 
         },
         to: name(to),
         reflected: Default::default(),
+        wants_kept: false,
     };
     change(&mut hello);
     let mut bytes = Vec::new();

@@ -1,0 +1,225 @@
+//! What is written to a journal, and what it is worth after a crash.
+
+use super::*;
+
+fn with_journal() -> Settings {
+    Settings {
+        has_journal: true,
+        ..Settings::default()
+    }
+}
+
+/// A server that begins its first file, and what that file has.
+fn begin(name: &str) -> (Replica, Vec<u8>) {
+    let mut server = server_with(name, with_journal());
+    server.begin_journal(&mut Vec::new());
+    let file = write(&mut server, JournalFile::Next);
+    server.switch_journal(&mut Vec::new());
+    (server, file)
+}
+
+/// All that a file lacks, some bytes at a time.
+fn write(server: &mut Replica, file: JournalFile) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    loop {
+        let most = bytes.len() + 100;
+        if !server.drain_journal(file, &mut bytes, most, &mut Vec::new()) {
+            return bytes;
+        }
+    }
+}
+
+fn flush(server: &mut Replica) -> Vec<u8> {
+    let bytes = write(server, JournalFile::Current);
+    server.journal_flushed(&mut Vec::new());
+    bytes
+}
+
+/// The second run of a server, after a crash.
+fn replayed(name: &str, file: &[u8]) -> Replica {
+    replayed_by_run(2, name, file)
+}
+
+fn replayed_by_run(incarnation: u64, name: &str, mut file: &[u8]) -> Replica {
+    let me = Origin {
+        incarnation,
+        ..origin(name)
+    };
+    let mut server = Replica::new(&me, 2, with_journal(), (3, 4));
+    while let Some((frame, taken)) = frame::decode(file, 1 << 20).expect("a frame") {
+        server.replay(&frame).expect("a frame of a journal");
+        file = &file[taken..];
+    }
+    server.go_on_with_journal();
+    server
+}
+
+#[test]
+fn what_is_written_is_there_after_a_crash() {
+    let (mut hill, mut file) = begin("Hill");
+    report(&mut hill, "kiwi 1 10");
+    report(&mut hill, "plum 2 10");
+    file.extend(flush(&mut hill));
+    report(&mut hill, "kiwi 3 11");
+    let after = replayed("Hill", &file);
+    assert_eq!(position_of(&after, "kiwi").as_deref(), Some("kiwi 1"));
+    assert_eq!(after.reflected(), vector(&[("Hill", 2)]));
+}
+
+#[test]
+fn a_file_that_goes_on_has_what_comes_after_it() {
+    let (mut hill, mut file) = begin("Hill");
+    report(&mut hill, "kiwi 1 10");
+    file.extend(flush(&mut hill));
+    let mut again = replayed("Hill", &file);
+    assert_eq!(write(&mut again, JournalFile::Current), b"");
+    report(&mut again, "kiwi 2 11");
+    file.extend(flush(&mut again));
+    let third = replayed_by_run(3, "Hill", &file);
+    assert_eq!(position_of(&third, "kiwi").as_deref(), Some("kiwi 2"));
+    assert_eq!(third.digest().total(), again.digest().total());
+    assert_eq!(third.reflected(), again.reflected());
+}
+
+#[test]
+fn a_commit_is_written_after_what_it_covers() {
+    let (mut hill, _) = begin("Hill");
+    report(&mut hill, "kiwi 1 10");
+    report(&mut hill, "kiwi 2 11");
+    let shown = show(&flush(&mut hill));
+    assert_eq!(shown, ["kiwi 2", "COMMIT Hill:2"]);
+}
+
+#[test]
+fn nothing_is_kept_before_it_is_flushed() {
+    let (mut hill, _) = begin("Hill");
+    report(&mut hill, "kiwi 1 10");
+    assert_eq!(hill.kept_sequence(0), 0);
+    write(&mut hill, JournalFile::Current);
+    assert_eq!(hill.kept_sequence(0), 0);
+    let mut effects = Vec::new();
+    hill.journal_flushed(&mut effects);
+    assert_eq!(hill.kept_sequence(0), 1);
+    assert!(effects.contains(&Effect::Kept));
+}
+
+#[test]
+fn without_a_journal_memory_counts() {
+    let mut hill = server("Hill");
+    report(&mut hill, "kiwi 1 10");
+    assert_eq!(hill.kept_sequence(0), 1);
+    assert_eq!(hill.kept_sequence(1), 0);
+}
+
+#[test]
+fn a_neighbour_tells_what_it_keeps_when_it_has_flushed() {
+    let (mut hill, _) = begin("Hill");
+    let (mut smith, _) = begin("Smith");
+    connect(&mut hill, &mut smith);
+    smith.tell_kept(ONE, &origin("Hill"), &mut Vec::new());
+    report(&mut hill, "kiwi 1 10");
+    flush(&mut hill);
+    talk(&mut hill, &mut smith);
+    assert_eq!((hill.kept_sequence(0), hill.kept_sequence(1)), (1, 0));
+    flush(&mut smith);
+    talk(&mut hill, &mut smith);
+    assert_eq!((hill.kept_sequence(1), hill.kept_sequence(2)), (1, 0));
+    assert_eq!(hill.kept_sequence(3), 0);
+}
+
+#[test]
+fn who_did_not_ask_is_told_nothing_of_what_is_kept() {
+    let (mut hill, mut smith) = (server("Hill"), server("Smith"));
+    connect(&mut hill, &mut smith);
+    report(&mut hill, "kiwi 1 10");
+    talk(&mut hill, &mut smith);
+    assert_eq!(hill.kept_sequence(1), 0);
+}
+
+#[test]
+fn a_neighbour_keeps_nothing_that_was_never_numbered() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    let mut bytes = Vec::new();
+    frame::write_kept(&mut bytes, 1);
+    let fault = deliver(&bytes, &mut hill, ONE);
+    assert!(
+        matches!(fault, Err(LinkFault::NotNumbered { .. })),
+        "{fault:?}"
+    );
+}
+
+#[test]
+fn a_new_file_has_all_that_there_is_and_what_comes_meanwhile() {
+    let (mut hill, mut old) = begin("Hill");
+    for client in 0..50 {
+        report(&mut hill, &format!("c{client} 1 10"));
+    }
+    old.extend(flush(&mut hill));
+    hill.begin_journal(&mut Vec::new());
+    let mut new = Vec::new();
+    assert!(hill.drain_journal(JournalFile::Next, &mut new, 200, &mut Vec::new()));
+    report(&mut hill, "c3 2 11");
+    report(&mut hill, "c77 2 11");
+    old.extend(flush(&mut hill));
+    new.extend(write(&mut hill, JournalFile::Next));
+    hill.switch_journal(&mut Vec::new());
+    report(&mut hill, "c78 2 11");
+    assert_eq!(hill.kept_sequence(0), 52);
+    new.extend(flush(&mut hill));
+    assert_eq!(hill.kept_sequence(0), 53);
+    let (of_old, of_new) = (replayed("Hill", &old), replayed("Hill", &new));
+    assert_eq!((of_old.clients_count(), of_new.clients_count()), (51, 52));
+    assert_eq!(of_new.digest().total(), hill.digest().total());
+    assert_eq!(of_new.reflected(), hill.reflected());
+    assert_eq!(of_old.reflected(), vector(&[("Hill", 52)]));
+}
+
+/// Entries whose own COMMIT was lost with the tail are there, and go to who lacks them.
+#[test]
+fn a_torn_tail_costs_the_vector_and_not_the_entries_before_it() {
+    let (mut hill, mut file) = begin("Hill");
+    report(&mut hill, "kiwi 1 10");
+    let batch = flush(&mut hill);
+    let (_, taken) = frame::decode(&batch, 1 << 20)
+        .expect("a frame")
+        .expect("whole");
+    file.extend_from_slice(&batch[..taken]);
+    let mut hill = replayed("Hill", &file);
+    assert_eq!(hill.reflected(), vector(&[]));
+    assert!(position_of(&hill, "kiwi").is_some());
+    let mut smith = server("Smith");
+    connect(&mut hill, &mut smith);
+    talk(&mut hill, &mut smith);
+    assert_eq!(position_of(&smith, "kiwi"), position_of(&hill, "kiwi"));
+}
+
+#[test]
+fn a_damaged_journal_is_filled_up_by_neighbours() {
+    let (mut hill, mut file) = begin("Hill");
+    let (mut smith, _) = begin("Smith");
+    connect(&mut hill, &mut smith);
+    report(&mut hill, "kiwi 1 10");
+    flush(&mut hill);
+    report(&mut hill, "plum 2 10");
+    file.extend(flush(&mut hill));
+    talk(&mut hill, &mut smith);
+    let mut hill = replayed("Hill", &file);
+    assert_eq!(hill.clients_count(), 1);
+    hill.distrust_journal();
+    assert_eq!(hill.reflected(), vector(&[]));
+    smith.link_down(ONE);
+    connect(&mut hill, &mut smith);
+    talk(&mut hill, &mut smith);
+    assert_eq!(hill.digest().total(), smith.digest().total());
+    assert_eq!(hill.reflected(), smith.reflected());
+}
+
+#[test]
+fn a_file_has_a_slot_for_each_client_whatever_the_rate() {
+    let (mut hill, _) = begin("Hill");
+    for time in 0..1000 {
+        report(&mut hill, &format!("kiwi 1 {time}"));
+    }
+    assert_eq!(show(&flush(&mut hill)).len(), 2);
+}
