@@ -1,4 +1,5 @@
-//! Bytes to values and back: lines, requests, replies, positions, times and the servers' frames.
+//! Bytes to values and back: lines, requests, replies, positions, times, the servers' frames and
+//! the journal's records.
 //!
 //! Pure: no socket, clock, file, thread or randomness. The client protocol is told in
 //! `docs/protocol.md`; where an operand's grammar is decided, it is decided here and only here.
@@ -14,6 +15,7 @@ pub mod reply;
 pub mod request;
 
 pub mod frame;
+pub mod journal;
 
 pub use model::{AtText, AtTexts, Origin, Report, ServerName, ServerNameError, Update};
 pub use position::{Position, PositionError};
