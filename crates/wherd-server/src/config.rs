@@ -2,7 +2,8 @@
 //!
 //! With no file at all there is the built-in herd: five servers and six edges on loopback, so that
 //! nothing has to be set up. A file is TOML; its sections are `[herd]`, `[servers.NAME]`,
-//! `[limits]`, `[log]`, `[places]` and `[replication]`, and every one of them may be left out.
+//! `[journal]`, `[limits]`, `[log]`, `[places]` and `[replication]`, and every one of them may be
+//! left out.
 //!
 //! Two steps lead from text to [`Config`]. `ConfigFile` is what was typed, with the place of each
 //! word; [`Config`] is what it means, checked and complete, without a trace of the text. Both steps
@@ -11,6 +12,7 @@
 //!
 //! Nothing here opens a socket or asks a name server: an address stays as it was written.
 
+mod acknowledge;
 mod address;
 mod check;
 mod file;
@@ -27,9 +29,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+pub use acknowledge::{Acknowledge, AcknowledgeError};
 pub use address::{Address, AddressError};
 pub use mistake::{ConfigError, Mistake, Mistakes, UnknownServer};
-pub use numbers::{Limits, LogConfig, Replication};
+pub use numbers::{JournalConfig, Limits, LogConfig, Replication};
 
 /// Everything that can be set about a herd, checked and complete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,6 +41,8 @@ pub struct Config {
     pub herd: HerdConfig,
     /// The servers in the order of the file; never empty, no name twice.
     pub servers: Vec<ServerConfig>,
+    /// Where what outlives a run is kept.
+    pub journal: JournalConfig,
     /// What a client or a neighbour may use up.
     pub limits: Limits,
     /// Where the log goes and how much of it there may be.
@@ -50,6 +55,10 @@ pub struct Config {
     /// a herd is not half classic by mistake.
     #[serde(skip)]
     pub classic: bool,
+    /// No journal: what the last server that held it takes with it is gone. A flag of the command
+    /// line, too; the classic profile has none either.
+    #[serde(skip)]
+    pub ephemeral: bool,
     /// Where all this was read.
     #[serde(skip)]
     pub source: ConfigSource,
@@ -68,6 +77,8 @@ pub struct HerdConfig {
     pub trust_network: bool,
     /// How an update spreads from server to server. Default `flood`.
     pub policy: Policy,
+    /// What has happened to a report when its client has its AT line. Default `disk`.
+    pub acknowledge: Acknowledge,
 }
 
 impl Default for HerdConfig {
@@ -76,6 +87,7 @@ impl Default for HerdConfig {
             name: "wherd".to_owned(),
             trust_network: false,
             policy: Policy::Flood,
+            acknowledge: Acknowledge::Disk,
         }
     }
 }
@@ -99,6 +111,9 @@ pub struct ServerConfig {
     /// Symmetric: an edge that either side's `talks_to` names is in both lists.
     #[serde(rename = "talks_to")]
     pub neighbours: Vec<String>,
+    /// What its clients are promised, where that is not what the herd promises.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledge: Option<Acknowledge>,
 }
 
 impl ServerConfig {
@@ -220,11 +235,13 @@ impl Default for Config {
         Self {
             herd: HerdConfig::default(),
             servers: default_servers(),
+            journal: JournalConfig::default(),
             limits: Limits::default(),
             log: LogConfig::default(),
             places: PlacesConfig::default(),
             replication: Replication::default(),
             classic: false,
+            ephemeral: false,
             source: ConfigSource::BuiltIn,
         }
     }
@@ -284,6 +301,22 @@ impl Config {
             .ok_or_else(|| UnknownServer::new(name, self.server_names()))
     }
 
+    /// Whether servers keep journals.
+    #[must_use]
+    pub const fn has_journals(&self) -> bool {
+        !self.ephemeral && !self.classic
+    }
+
+    /// What the clients of `server` are promised: without journals there is no disk to wait for.
+    #[must_use]
+    pub fn acknowledge(&self, server: &ServerConfig) -> Acknowledge {
+        match server.acknowledge.unwrap_or(self.herd.acknowledge) {
+            Acknowledge::Disk if !self.has_journals() => Acknowledge::Memory,
+            Acknowledge::Neighbours(_) if self.classic => Acknowledge::Memory,
+            acknowledge => acknowledge,
+        }
+    }
+
     /// The names of all servers, in the order of the file.
     pub fn server_names(&self) -> impl Iterator<Item = &str> {
         self.servers.iter().map(|server| server.name.as_str())
@@ -322,7 +355,12 @@ impl Config {
     /// to another one.
     #[must_use]
     pub fn with_absolute_paths(mut self) -> Self {
-        for path in [Some(&mut self.log.dir), self.places.file.as_mut()] {
+        let files = [
+            Some(&mut self.log.dir),
+            Some(&mut self.journal.dir),
+            self.places.file.as_mut(),
+        ];
+        for path in files {
             // Fails only for an empty path or without a current folder; then the path stays.
             if let Some(path) = path
                 && let Ok(absolute) = std::path::absolute(&*path)
@@ -366,6 +404,7 @@ fn default_servers() -> Vec<ServerConfig> {
             links: Address::loopback(5373 + offset),
             http: Address::loopback(8373 + offset),
             neighbours: neighbours.iter().map(|&name| name.to_owned()).collect(),
+            acknowledge: None,
         })
         .collect()
 }

@@ -32,13 +32,21 @@ pub(super) fn meaning(file: ConfigFile, path: &Path, mistakes: &mut Vec<Mistake>
     if let Some(dir) = path_of(file.log_dir, mistakes) {
         log.dir = folder.join(dir);
     }
+    let mut journal = file.journal;
+    if let Some(dir) = path_of(file.journal_dir, mistakes) {
+        journal.dir = folder.join(dir);
+    }
     let defaults = Config::default();
     Config {
         servers: match &file.servers {
-            Some(sections) => servers(sections, herd.trust_network, mistakes),
-            None => defaults.servers,
+            Some(sections) => servers(sections, &file.herd, mistakes),
+            None => {
+                check_acknowledge(&file.herd, &defaults.servers, &[], mistakes);
+                defaults.servers
+            }
         },
         herd,
+        journal,
         limits: file.limits,
         log,
         places: PlacesConfig {
@@ -48,6 +56,7 @@ pub(super) fn meaning(file: ConfigFile, path: &Path, mistakes: &mut Vec<Mistake>
         },
         replication: file.replication,
         classic: false,
+        ephemeral: false,
         source: ConfigSource::File(path.to_owned()),
     }
 }
@@ -64,6 +73,10 @@ fn herd(section: &HerdSection, mistakes: &mut Vec<Mistake>) -> HerdConfig {
             .map_or(defaults.name, |name| name.get_ref().clone()),
         trust_network: section.trust_network.unwrap_or(defaults.trust_network),
         policy: section.policy.unwrap_or(defaults.policy),
+        acknowledge: section
+            .acknowledge
+            .as_ref()
+            .map_or(defaults.acknowledge, |level| *level.get_ref()),
     }
 }
 
@@ -78,7 +91,7 @@ fn path_of(text: Option<Spanned<String>>, mistakes: &mut Vec<Mistake>) -> Option
 
 fn servers(
     sections: &[ServerSection],
-    trust_network: bool,
+    herd: &HerdSection,
     mistakes: &mut Vec<Mistake>,
 ) -> Vec<ServerConfig> {
     for section in sections {
@@ -86,7 +99,7 @@ fn servers(
     }
     let listeners = listeners(sections, mistakes);
     check_duplicate_addresses(&listeners, mistakes);
-    if !trust_network {
+    if !herd.trust_network.unwrap_or_default() {
         check_loopback(&listeners, mistakes);
     }
     let neighbours = neighbours(sections, mistakes);
@@ -110,9 +123,38 @@ fn servers(
                 .iter()
                 .map(|&n| n.to_owned())
                 .collect(),
+            acknowledge: section.acknowledge.as_ref().map(|level| *level.get_ref()),
         })
     };
-    sections.iter().filter_map(server).collect()
+    let servers: Vec<_> = sections.iter().filter_map(server).collect();
+    check_acknowledge(herd, &servers, sections, mistakes);
+    servers
+}
+
+/// A server cannot wait for more neighbours than it has. Each level that was typed is told once.
+fn check_acknowledge(
+    herd: &HerdSection,
+    servers: &[ServerConfig],
+    sections: &[ServerSection],
+    mistakes: &mut Vec<Mistake>,
+) {
+    let level_of = |server: &ServerConfig| {
+        let section = sections.iter().find(|s| *s.name.get_ref() == server.name);
+        let own = section.and_then(|section| section.acknowledge.as_ref());
+        own.or(herd.acknowledge.as_ref())
+    };
+    let mut told = Vec::new();
+    for server in servers {
+        let Some(level) = level_of(server) else {
+            continue;
+        };
+        let (wanted, count) = (level.get_ref().neighbours_count(), server.neighbours.len());
+        if wanted > count && !told.contains(&level.span()) {
+            told.push(level.span());
+            let message = format!("{} has no {wanted} neighbours to wait for", server.name);
+            mistakes.push(Mistake::new(level.span(), message).label(format!("it has {count}")));
+        }
+    }
 }
 
 /// A name is a field of the `AT` line, a file name, and an argument that must not look like an

@@ -11,8 +11,8 @@ use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::mistake::{Mistake, suggestion_or_list};
-use super::numbers::{Limits, LogConfig, Replication, Setting};
-use super::{LogFormat, Policy, Rank};
+use super::numbers::{JournalConfig, Limits, LogConfig, Replication, Setting};
+use super::{Acknowledge, LogFormat, Policy, Rank};
 
 /// A file as it was typed; `None` where nothing, or nothing legible, was.
 #[derive(Debug, Default)]
@@ -20,6 +20,8 @@ pub(super) struct ConfigFile {
     pub(super) herd: HerdSection,
     /// `None` without any `[servers]`, which means the built-in ones.
     pub(super) servers: Option<Vec<ServerSection>>,
+    pub(super) journal: JournalConfig,
+    pub(super) journal_dir: Option<Spanned<String>>,
     pub(super) limits: Limits,
     pub(super) log: LogConfig,
     pub(super) log_dir: Option<Spanned<String>>,
@@ -35,6 +37,7 @@ pub(super) struct HerdSection {
     pub(super) name: Option<Spanned<String>>,
     pub(super) trust_network: Option<bool>,
     pub(super) policy: Option<Policy>,
+    pub(super) acknowledge: Option<Spanned<Acknowledge>>,
 }
 
 /// `[servers.NAME]`
@@ -44,6 +47,7 @@ pub(super) struct ServerSection {
     /// In the order of `ServerConfig::listeners`, with the keys.
     pub(super) listeners: [(&'static str, Option<Spanned<String>>); 3],
     pub(super) talks_to: Vec<Spanned<String>>,
+    pub(super) acknowledge: Option<Spanned<Acknowledge>>,
 }
 
 /// `[places]`
@@ -79,6 +83,10 @@ impl ConfigFile {
         root.section("servers", |section| {
             file.servers = Some(section.servers());
         });
+        root.section("journal", |section| {
+            file.journal = JournalConfig::read(section);
+            file.journal_dir = section.text("dir");
+        });
         root.section("limits", |section| file.limits = Limits::read(section));
         root.section("log", |section| {
             file.log = LogConfig::read(section);
@@ -109,6 +117,7 @@ impl HerdSection {
             name: section.text("name"),
             trust_network: section.boolean("trust_network"),
             policy: section.word("policy"),
+            acknowledge: section.acknowledge(),
         }
     }
 }
@@ -209,6 +218,7 @@ impl<'m, 'i> Section<'m, 'i> {
             name: owned(name),
             listeners: ["clients", "links", "http"].map(|key| (key, section.required(key))),
             talks_to: section.texts("talks_to"),
+            acknowledge: section.acknowledge(),
         };
         let servers = entries
             .into_iter()
@@ -290,6 +300,18 @@ impl<'m, 'i> Section<'m, 'i> {
             self.mistakes.push(mistake);
         }
         word
+    }
+
+    /// Takes what acknowledgements wait for.
+    fn acknowledge(&mut self) -> Option<Spanned<Acknowledge>> {
+        let text = self.text("acknowledge")?;
+        let parsed = text.get_ref().parse();
+        if let Err(error) = &parsed {
+            let message = format!("`acknowledge` cannot be {:?}", text.get_ref());
+            let mistake = Mistake::new(text.span(), message).help(format!("{error}"));
+            self.mistakes.push(mistake);
+        }
+        Some(Spanned::new(text.span(), parsed.ok()?))
     }
 
     /// Takes a whole number within its bounds.

@@ -141,6 +141,34 @@ numbers! {
 }
 
 numbers! {
+    /// Where what outlives a run is kept, and how much of it there may be.
+    JournalConfig {
+        [
+        /// The folder of the journals, with a folder in it for each server. It is created.
+        ///
+        /// Default `wherd-data` in the current folder. In a configuration file it is relative to
+        /// that file's folder.
+        dir: PathBuf = PathBuf::from("wherd-data");
+        ]
+        /// A journal is compacted when it is so many times as large as what is in it.
+        ///
+        /// Less costs more writing, more costs more disk and a longer start. While it is compacted
+        /// there are two files.
+        compact_factor: u64 = 4, 2..=1_000;
+        /// Bytes below which a journal is not compacted.
+        compact_min_bytes: u64 = 4_194_304, 4_096..=1_099_511_627_776;
+        /// Milliseconds before a journal that could not be written is begun again.
+        ///
+        /// Until then reports are refused where acknowledgements wait for the disk.
+        retry_ms: u64 = 1_000, 10..=600_000;
+        /// Milliseconds that a client waits for its acknowledgement; then its line is refused.
+        ///
+        /// A disk that flushes more slowly is broken, and a neighbour that does is not there.
+        acknowledge_timeout_ms: u64 = 4_000, 10..=600_000;
+    }
+}
+
+numbers! {
     /// Where the log goes and how much of it there may be.
     LogConfig {
         [

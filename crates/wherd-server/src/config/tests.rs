@@ -144,7 +144,7 @@ fn unknown_keys_and_sections_are_refused() {
             "did you mean `limits`?",
         ]],
     );
-    check("[zoo]\n", &[&["known: `herd`, `limits`, `log`"]]);
+    check("[zoo]\n", &[&["known: `herd`, `journal`, `limits`, `log`"]]);
     check("name = \"x\"\n", &[&["1: name", "in no section"]]);
     check(
         "[log]\nformt = \"json\"\n",
@@ -484,6 +484,53 @@ fn is_key(text: &str) -> bool {
         .all(|byte| byte.is_ascii_lowercase() || byte == b'_')
 }
 
+#[test]
+fn acknowledgements_are_the_herds_or_the_servers_own() {
+    let (level, of) = ("acknowledge = \"neighbour:1\"\n", Config::acknowledge);
+    let edge = "talks_to = [\"Smith\"]\n";
+    let mut config = parse(&format!(
+        "[herd]\n{level}{HILL}{edge}{SMITH}acknowledge = \"memory\""
+    ));
+    let levels: Vec<_> = config
+        .servers
+        .iter()
+        .map(|s| of(&config, s).to_string())
+        .collect();
+    assert_eq!(levels, ["neighbour:1", "memory"]);
+    assert_eq!(
+        of(&Config::default(), &Config::default().servers[0]),
+        Acknowledge::Disk
+    );
+    config.herd.acknowledge = Acknowledge::Disk;
+    config.ephemeral = true;
+    assert_eq!(of(&config, &config.servers[0]), Acknowledge::Memory);
+}
+
+#[test]
+fn an_acknowledgement_that_cannot_come_is_a_mistake() {
+    let edge = "talks_to = [\"Smith\"]\n";
+    let with = |level| format!("{HILL}{edge}acknowledge = \"{level}\"{SMITH}");
+    for level in [
+        "",
+        "disc",
+        "neighbour",
+        "neighbour:",
+        "neighbour:0",
+        "neighbour:65",
+        "neighbour:-1",
+    ] {
+        check(&with(level), &[&["`acknowledge` cannot be", "neighbour:1"]]);
+    }
+    check(
+        &with("neighbour:2"),
+        &[&["Hill has no 2 neighbours", "it has 1"]],
+    );
+    check(
+        "[herd]\nacknowledge = \"neighbour:3\"\n",
+        &[&["Hill has no 3 neighbours"]],
+    );
+}
+
 prop_compose! {
     fn any_servers()(count in 1..6_usize)(
         names in proptest::collection::btree_set("[A-Za-z0-9_][A-Za-z0-9_.-]{0,9}", count..=count),
@@ -501,6 +548,7 @@ prop_compose! {
                 .filter(|other| is_edge(index, *other))
                 .map(|other| names[other].clone())
                 .collect(),
+            acknowledge: (index == 1).then_some(Acknowledge::Memory),
         };
         names.iter().enumerate().map(server).collect()
     }
@@ -520,7 +568,10 @@ proptest! {
         dead_after_ms in 1_000..=600_000_u64,
     ) {
         let mut config = Config { servers, ..Config::default() };
-        config.herd = HerdConfig { name: herd, trust_network, policy: Policy::Flood };
+        let acknowledge = if is_json { Acknowledge::Disk } else { Acknowledge::Memory };
+        config.herd = HerdConfig { name: herd, trust_network, policy: Policy::Flood, acknowledge };
+        config.journal.dir = format!("{}x", config.herd.name).into();
+        config.journal.compact_factor = 2 + dead_after_ms % 10;
         config.limits.line_bytes = line_bytes;
         config.log.dir = dir.into();
         config.log.format = if is_json { LogFormat::Json } else { LogFormat::Text };

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::numbers::{Limits, LogConfig, Replication, Setting};
+use super::numbers::{JournalConfig, Limits, LogConfig, Replication, Setting};
 use super::{Config, LogFormat, Policy, Rank, ServerConfig};
 
 /// The file that means `config`, every setting spelled out.
@@ -42,6 +42,7 @@ impl Writer {
         for server in &config.servers {
             self.server(server, config.servers.first() == Some(server));
         }
+        self.journal(config, &defaults);
         self.section("limits", "What a client or a neighbour may use up.");
         self.numbers(Limits::SETTINGS, &config.limits.values());
         self.log(config, &defaults);
@@ -68,6 +69,14 @@ impl Writer {
         ));
         let is_default = herd.policy == default.policy;
         self.line("policy", &quoted(herd.policy.word()), is_default);
+        self.comment(
+            "What has happened to a report when its client has its answer: \"memory\": it is\n\
+             applied; \"disk\": it is in the server's journal, flushed; \"neighbour:1\": and in that\n\
+             of one neighbour. A server may have its own, in its section.",
+        );
+        let is_default = herd.acknowledge == default.acknowledge;
+        let level = herd.acknowledge.to_string();
+        self.line("acknowledge", &quoted(&level), is_default);
     }
 
     fn server(&mut self, server: &ServerConfig, is_first: bool) {
@@ -84,6 +93,20 @@ impl Writer {
         }
         let names: Vec<String> = server.neighbours.iter().map(|name| quoted(name)).collect();
         self.line("talks_to", &format!("[{}]", names.join(", ")), false);
+        if let Some(level) = server.acknowledge {
+            self.line("acknowledge", &quoted(&level.to_string()), false);
+        }
+    }
+
+    fn journal(&mut self, config: &Config, defaults: &Config) {
+        let (journal, default) = (&config.journal, &defaults.journal);
+        self.section("journal", "");
+        self.comment(
+            "The folder of the journals, one folder in it for each server. Relative to this file.",
+        );
+        let dir = journal.dir.to_string_lossy();
+        self.line("dir", &quoted(&dir), journal.dir == default.dir);
+        self.numbers(JournalConfig::SETTINGS, &journal.values());
     }
 
     fn log(&mut self, config: &Config, defaults: &Config) {
