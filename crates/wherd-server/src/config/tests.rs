@@ -152,7 +152,7 @@ fn unknown_keys_and_sections_are_refused() {
     );
     check(
         "[herd]\nx = 1\n",
-        &[&["known: `name`, `policy`, `trust_network`"]],
+        &[&["known: `acknowledge`, `name`, `policy`, `trust_network`"]],
     );
     check(
         &format!("{HILL}talk_to = []\n"),
