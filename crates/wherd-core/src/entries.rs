@@ -74,6 +74,7 @@ pub(crate) enum Merge {
 pub(crate) struct Entries {
     by_client: HashTable<u32>,
     list: Vec<Entry>,
+    text_bytes: usize,
     digest: Digest,
     /// Clients choose their IDs: without a secret, they could choose ones that collide.
     hash_keys: (u64, u64),
@@ -84,6 +85,7 @@ impl Entries {
         Self {
             by_client: HashTable::new(),
             list: Vec::new(),
+            text_bytes: 0,
             digest: Digest::default(),
             hash_keys,
         }
@@ -91,6 +93,11 @@ impl Entries {
 
     pub(crate) const fn count(&self) -> usize {
         self.list.len()
+    }
+
+    /// How many bytes their texts have in all.
+    pub(crate) const fn text_bytes(&self) -> usize {
+        self.text_bytes
     }
 
     pub(crate) const fn digest(&self) -> &Digest {
@@ -173,6 +180,8 @@ impl Entries {
         let text = update.at.as_bytes();
         let hash = hash_entry(origins.get(origin), update);
         self.digest.replace(update.at.client(), entry.hash, hash);
+        self.text_bytes += text.len();
+        self.text_bytes -= entry.text.len();
         if entry.text.capacity() < text.len() {
             entry.text = Vec::with_capacity(text_capacity(text.len()));
         }

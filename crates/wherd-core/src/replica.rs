@@ -10,6 +10,11 @@ use crate::version_vector::{OriginIndex, Origins, VersionVector};
 use wherd_proto::frame::{Frame, Updates, WireVector};
 use wherd_proto::{AtText, Origin, Position, Report, Update};
 
+/// What an entry takes in a frame beside its text, about.
+const ENTRY_BYTES: usize = 20;
+/// What an origin takes in a version vector, about.
+const ORIGIN_BYTES: usize = 32;
+
 /// What a replica is told once.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -131,7 +136,8 @@ pub struct Replica {
 impl Replica {
     /// An empty replica for one run of a server that has `link_count` neighbours.
     ///
-    /// `me.incarnation` must be fresh: numbers given twice diverge for good. `hash_keys` must be
+    /// `me.incarnation` must be fresh: numbers given twice diverge for good. Where it depends on
+    /// what a journal has, it is 0 until [`begin_run`](Self::begin_run). `hash_keys` must be
     /// secret where strangers choose client IDs.
     #[must_use]
     pub fn new(me: &Origin, link_count: usize, settings: Settings, hash_keys: (u64, u64)) -> Self {
@@ -215,6 +221,23 @@ impl Replica {
         Ok(())
     }
 
+    /// The newest run of this very server that what was replayed tells of; 0 where of none.
+    #[must_use]
+    pub fn newest_run(&self) -> u64 {
+        self.origins.newest_run(&self.me().server)
+    }
+
+    /// Begins a run, after what was replayed: from here on reports are numbered by it.
+    ///
+    /// `incarnation` must be fresh, and larger than [`newest_run`](Self::newest_run).
+    pub fn begin_run(&mut self, incarnation: u64) {
+        let server = self.me().server.clone();
+        self.me = self.origins.intern(&Origin {
+            server,
+            incarnation,
+        });
+    }
+
     /// The journal was damaged: what was replayed is held, but nothing is known to be reflected,
     /// so that neighbours send all that there is.
     pub fn distrust_journal(&mut self) {
@@ -267,8 +290,15 @@ impl Replica {
     }
 
     /// The next file has all that there is, and is on the disk: it is the current one.
+    ///
+    /// # Panics
+    /// Where it lacks what the current file has: what was acknowledged would be lost.
     pub fn switch_journal(&mut self, effects: &mut Vec<Effect>) {
         let [current, next] = &mut self.journal;
+        let is_whole = next
+            .as_ref()
+            .is_some_and(|next| next.known.covers(&self.durable));
+        assert!(is_whole || is_mutant!(self.settings, CompactWithoutCatchUp));
         *current = next.take();
         self.journal_flushed(effects);
     }
@@ -545,6 +575,14 @@ impl Replica {
     #[must_use]
     pub const fn clients_count(&self) -> usize {
         self.entries.count()
+    }
+
+    /// About how many bytes a new journal file would have.
+    #[must_use]
+    pub fn live_bytes(&self) -> usize {
+        self.entries.text_bytes()
+            + self.entries.count() * ENTRY_BYTES
+            + self.origins.count() * ORIGIN_BYTES
     }
 
     /// See [`Digest`].

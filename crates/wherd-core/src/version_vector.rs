@@ -1,8 +1,8 @@
 //! How much of each origin is reflected.
 
 use std::collections::BTreeMap;
-use wherd_proto::Origin;
 use wherd_proto::frame::WireVector;
+use wherd_proto::{Origin, ServerName};
 
 /// What stands for an [`Origin`] within one replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -35,6 +35,12 @@ impl Origins {
         self.list.push(origin.clone());
         self.indexes.insert(origin.clone(), index);
         index
+    }
+
+    /// The newest run of a server; 0 where none was heard of.
+    pub(crate) fn newest_run(&self, server: &ServerName) -> u64 {
+        let runs = self.list.iter().filter(|origin| origin.server == *server);
+        runs.map(|origin| origin.incarnation).max().unwrap_or(0)
     }
 
     /// The origin of a number that this value gave.

@@ -3,7 +3,7 @@
 //! The rules are in `wherd_core` and the grammar in `wherd_proto`; this crate lets the world at
 //! them. In reading order: [`run`] opens and closes everything, [`config`] says what to open,
 //! `access` holds the front ends, `service` the verbs that they share, `node` the replicated
-//! state behind its one lock, `neighbour` the links.
+//! state behind its one lock, `journal` what outlives it, `neighbour` the links.
 
 pub mod config;
 pub mod status;
@@ -13,6 +13,7 @@ mod run;
 mod access;
 mod service;
 
+mod journal;
 mod neighbour;
 mod node;
 
@@ -20,5 +21,6 @@ mod places;
 
 mod telemetry;
 
+pub use journal::JournalError;
 pub use places::{PlacesError, open_index};
 pub use run::{RunError, RunOptions, run};

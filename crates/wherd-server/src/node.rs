@@ -1,20 +1,24 @@
 //! The one place where replicated state is locked, changed and acted on.
 
-use crate::config::{self, Config};
+use crate::config::{self, Acknowledge, Config, ServerConfig};
+use crate::journal::{Journal, NotKept, now_ms};
 use crate::neighbour::{self, Outlet};
 use crate::status::{DigestAnswer, NeighbourStatus};
 use crate::telemetry::{Level, Log, Metrics, Reading, Traffic, Value};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use wherd_core::{
     Counts, Effect, Fate, LinkFault, LinkIndex, Outcome, Policy, Replica, Settings, Trace,
 };
 use wherd_proto::frame::{Frame, Hello, PROTOCOL_VERSION};
+use wherd_proto::journal::Owner;
 use wherd_proto::{AtText, Origin, Position, Report, ServerName, reply};
 
+/// How many bits of an incarnation are random.
+const RANDOM_BITS: u32 = 20;
 /// What one run of a server takes in a version vector at the most: its name and two numbers.
 const MAX_REFLECTED_BYTES: usize = 100;
 
@@ -30,6 +34,15 @@ pub(crate) struct Node {
     /// Cancelled when the last client has been answered: links send what they have, and end.
     pub(crate) last_words: CancellationToken,
     state: Mutex<State>,
+    /// `None` where everything is in memory.
+    pub(crate) journal: Option<Arc<Journal>>,
+    /// Whether acknowledgements here wait for neighbours.
+    wants_kept: bool,
+    /// Whether those of a neighbour wait for this server.
+    is_kept_wanted: AtomicBool,
+    /// Rung when more is kept, here or at neighbours.
+    kept_news: Notify,
+    acknowledge_timeout: Duration,
     /// Rung when the replica wants a tick and did not want one before.
     tick_wanted: Notify,
     started: Instant,
@@ -78,36 +91,52 @@ pub(crate) struct Adopted {
     pub(crate) replaced: CancellationToken,
 }
 
+/// What clients wait for that were told to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Ticket {
+    /// The journal's cycle that will have their reports.
+    cycle: u64,
+    /// The sequence up to which neighbours must have them.
+    sequence: u64,
+}
+
+/// An empty replica of a server, whose run has not begun: a journal may have to be replayed first.
+pub(crate) fn empty_replica(config: &Config, server: &ServerConfig, name: &ServerName) -> Replica {
+    let settings = Settings {
+        policy: match config.herd.policy {
+            config::Policy::Flood => Policy::Flood,
+        },
+        has_catch_up: !config.classic,
+        has_journal: config.has_journals(),
+        max_clients: config.limits.clients,
+        max_origins: config.limits.frame_bytes / MAX_REFLECTED_BYTES,
+        have_interval_ns: config.replication.have_interval_ms * 1_000_000,
+        ..Settings::default()
+    };
+    let not_begun = Origin {
+        server: name.clone(),
+        incarnation: 0,
+    };
+    let hash_keys = (random(), random());
+    Replica::new(&not_begun, server.neighbours.len(), settings, hash_keys)
+}
+
 impl Node {
+    /// A node for the next run of its server: `replica` has what earlier runs left, the newest of
+    /// which that is known was `newest_run`.
     pub(crate) fn new(
         config: &Config,
-        name: &ServerName,
+        server: &ServerConfig,
+        mut replica: Replica,
+        newest_run: u64,
         log: Log,
         stop: CancellationToken,
     ) -> Self {
-        let neighbours: Vec<_> = config
-            .server(name.as_str())
-            .map(|server| server.neighbours.as_slice())
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|name| ServerName::new(name).ok())
-            .map(Neighbour::new)
-            .collect();
-        let origin = Origin {
-            server: name.clone(),
-            incarnation: fresh_incarnation(),
-        };
-        let settings = Settings {
-            policy: match config.herd.policy {
-                config::Policy::Flood => Policy::Flood,
-            },
-            has_catch_up: !config.classic,
-            max_clients: config.limits.clients,
-            max_origins: config.limits.frame_bytes / MAX_REFLECTED_BYTES,
-            have_interval_ns: config.replication.have_interval_ms * 1_000_000,
-            ..Settings::default()
-        };
-        let replica = Replica::new(&origin, neighbours.len(), settings, (random(), random()));
+        let names = server.neighbours.iter();
+        let names = names.filter_map(|name| ServerName::new(name).ok());
+        let neighbours: Vec<_> = names.map(Neighbour::new).collect();
+        replica.begin_run(fresh_incarnation(newest_run.max(replica.newest_run())));
+        let origin = replica.me().clone();
         let state = State {
             replica,
             connections: neighbours.iter().map(|_| None).collect(),
@@ -123,21 +152,103 @@ impl Node {
             stop,
             last_words: CancellationToken::new(),
             state: Mutex::new(state),
+            journal: config.has_journals().then(|| Arc::new(Journal::new())),
+            wants_kept: config.acknowledge(server).neighbours_count() > 0,
+            is_kept_wanted: AtomicBool::new(false),
+            kept_news: Notify::new(),
+            acknowledge_timeout: Duration::from_millis(config.journal.acknowledge_timeout_ms),
             tick_wanted: Notify::new(),
             started: Instant::now(),
         }
     }
 
-    /// Takes reports of clients, in their order; pushes what became of each.
+    /// Takes reports of clients, in their order; pushes what became of each. The ticket is for
+    /// [`Self::acknowledged`].
     pub(crate) fn report<'a>(
         &self,
         reports: impl Iterator<Item = (&'a Report<'a>, AtText<'a>)>,
         received_at_ns: i64,
         outcomes: &mut Vec<Outcome>,
-    ) {
+    ) -> Ticket {
         self.change(|replica, now_ns, effects| {
             replica.report(reports, received_at_ns, now_ns, outcomes, effects);
-        });
+            Ticket {
+                cycle: self.journal.as_ref().map_or(0, |journal| journal.ticket()),
+                sequence: replica.sequence(),
+            }
+        })
+    }
+
+    /// Waits until what was reported up to a ticket is as safe as `level` says.
+    ///
+    /// An older report is as safe as what superseded it here.
+    ///
+    /// # Errors
+    /// When the disk cannot be written, or it takes too long.
+    pub(crate) async fn acknowledged(
+        &self,
+        level: Acknowledge,
+        ticket: Ticket,
+    ) -> Result<(), NotKept> {
+        if level == Acknowledge::Memory {
+            return Ok(());
+        }
+        let kept = async {
+            if let Some(journal) = &self.journal {
+                journal.kept(ticket.cycle).await?;
+            }
+            if let Acknowledge::Neighbours(count) = level {
+                self.kept_by_neighbours(count.get(), ticket.sequence).await;
+            }
+            Ok(())
+        };
+        let kept = tokio::time::timeout(self.acknowledge_timeout, kept).await;
+        kept.unwrap_or(Err(NotKept))
+    }
+
+    /// Whether nothing can be kept on the disk just now.
+    pub(crate) fn has_failed_journal(&self) -> bool {
+        let journal = self.journal.as_ref();
+        journal.is_some_and(|journal| journal.has_failed())
+    }
+
+    async fn kept_by_neighbours(&self, count: usize, sequence: u64) {
+        loop {
+            let news = self.kept_news.notified();
+            let mut news = std::pin::pin!(news);
+            // Before looking, or news in between would not be heard.
+            news.as_mut().enable();
+            if self.lock().replica.kept_sequence(count) >= sequence {
+                return;
+            }
+            news.await;
+        }
+    }
+
+    /// Changes the replica for the journal's thread.
+    pub(crate) fn change_journal<R>(
+        &self,
+        change: impl FnOnce(&mut Replica, &mut Vec<Effect>) -> R,
+    ) -> R {
+        self.change(|replica, _, effects| change(replica, effects))
+    }
+
+    /// About how many bytes a new journal file would have.
+    pub(crate) fn live_bytes(&self) -> usize {
+        self.lock().replica.live_bytes()
+    }
+
+    pub(crate) fn clients_count(&self) -> usize {
+        self.lock().replica.clients_count()
+    }
+
+    /// Whose the journal's files are.
+    pub(crate) fn journal_owner(&self) -> Owner {
+        Owner {
+            herd: self.herd.clone(),
+            server: self.origin.server.clone(),
+            incarnation: self.origin.incarnation,
+        }
     }
 
     /// Writes the AT line of a client's newest report behind what `out` has; where it was, or
@@ -189,7 +300,7 @@ impl Node {
             origin: self.origin.clone(),
             to: to.clone(),
             reflected: self.lock().replica.reflected(),
-            wants_kept: false,
+            wants_kept: self.wants_kept,
         }
     }
 
@@ -230,6 +341,10 @@ impl Node {
             let theirs = &hello.reflected;
             let up = state.replica.link_up(link, theirs, now_ns, effects);
             up.map_err(|fault| fault.to_string())?;
+            if hello.wants_kept {
+                self.is_kept_wanted.store(true, Ordering::Relaxed);
+                state.replica.tell_kept(link, there, effects);
+            }
             state.next_connection += 1;
             let number = state.next_connection;
             let replaced = CancellationToken::new();
@@ -309,6 +424,12 @@ impl Node {
         if state.replica.is_catching_up() {
             reasons.push("catching up".to_owned());
         }
+        drop(state);
+        reasons.extend(
+            self.journal
+                .as_ref()
+                .and_then(|journal| journal.not_ready()),
+        );
         reasons
     }
 
@@ -395,6 +516,10 @@ impl Node {
             uptime_s: self.uptime().as_secs_f64(),
         };
         drop(state);
+        if let Some(journal) = &self.journal {
+            self.metrics
+                .set_journal(&journal.counts, journal.has_failed());
+        }
         self.metrics.render(&reading)
     }
 
@@ -456,14 +581,23 @@ impl Node {
         let wants_tick = state.replica.next_tick_at_ns().is_some();
         drop(state);
         for effect in &effects {
-            if let Effect::LinkReady(link) = effect {
-                neighbour::send_soon(self, *link, now_ns);
+            match effect {
+                Effect::LinkReady(link) => neighbour::send_soon(self, *link, now_ns),
+                Effect::JournalReady => self.write_soon(),
+                Effect::Kept => self.kept_news.notify_waiters(),
+                Effect::Traced(_) => {}
             }
         }
         if wants_tick && !wanted_tick {
             self.tick_wanted.notify_one();
         }
         result
+    }
+
+    fn write_soon(&self) {
+        if let Some(journal) = &self.journal {
+            journal.write_soon(self.is_kept_wanted.load(Ordering::Relaxed));
+        }
     }
 
     /// Counts the traces that were not even made.
@@ -562,13 +696,11 @@ fn is_current(state: &State, link: LinkIndex, connection: u64) -> bool {
         .is_some_and(|current| current.number == connection)
 }
 
-/// A number for this run that is larger than those of earlier runs and shared with none: the time
-/// in milliseconds, and twenty random bits.
-fn fresh_incarnation() -> u64 {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    (since_1970.as_millis() as u64) << 20 | random() & 0xf_ffff
+/// A number for this run that is larger than those of earlier runs, whatever the clock says, and
+/// shared with none: the time in milliseconds, and twenty random bits.
+fn fresh_incarnation(newest_run: u64) -> u64 {
+    let ms = now_ms().max((newest_run >> RANDOM_BITS) + 1);
+    ms << RANDOM_BITS | random() & ((1 << RANDOM_BITS) - 1)
 }
 
 /// Sixty-four bits that nobody can guess: the standard library's hash keys are of the system's

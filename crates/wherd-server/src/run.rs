@@ -3,8 +3,9 @@
 use crate::access::http;
 use crate::access::line::{self, LineSettings};
 use crate::config::{Address, Config, ServerConfig, UnknownServer};
+use crate::journal::{self, Folder, JournalError, Replayed, Worker};
 use crate::neighbour::{self, LinkSettings};
-use crate::node::Node;
+use crate::node::{self, Node};
 use crate::places::{Places, PlacesError};
 use crate::service::Service;
 use crate::status::{Addresses, PortsFile, ServerPorts};
@@ -13,27 +14,33 @@ use crate::telemetry::{Level, Log};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wherd_core::LinkIndex;
+use wherd_core::{LinkIndex, Replica};
 use wherd_proto::ServerName;
+use wherd_proto::journal::Owner;
 
 /// How long clients have to be answered what was read of them, once the server stops.
 const CLIENTS_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long neighbours have to read after that what they have not been sent yet.
 const LINKS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long the journal then has to write what came with that.
+const JOURNAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a run is told beside its configuration; each takes the place of what the file says.
 #[derive(Clone, Debug, Default)]
 pub struct RunOptions {
     /// Where the log goes.
     pub log_dir: Option<PathBuf>,
-    /// Where data will be kept. Made, and left empty: everything is in memory.
+    /// Where the journals are, in a folder for each server.
     pub data_dir: Option<PathBuf>,
+    /// No journal: everything is in memory.
+    pub is_ephemeral: bool,
     /// Where to write what the listeners got.
     pub ports_file: Option<PathBuf>,
     /// A places file; one that cannot be used stops the start.
@@ -72,6 +79,9 @@ pub enum RunError {
     /// The places file cannot be used.
     #[error(transparent)]
     Places(#[from] PlacesError),
+    /// The journal cannot be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// The log cannot be written.
     #[error("cannot write the log {}: {error}", path.display())]
     Log {
@@ -117,19 +127,18 @@ pub async fn run(
     let config = with_options(config, &options);
     let server = config.server(name)?.clone();
     let (places, places_warning) = Places::open(&config)?;
-    if let Some(dir) = &options.data_dir {
-        let write = |error| RunError::Write {
-            path: dir.clone(),
-            error,
-        };
-        std::fs::create_dir_all(dir).map_err(write)?;
-    }
+    let name = ServerName::new(name).unwrap_or_else(|error| {
+        unreachable!("the configuration checked its names: {error}");
+    });
+    let mut replica = node::empty_replica(&config, &server, &name);
+    let stored = Stored::open(&config, &name, &mut replica)?;
     let listeners = Listeners::bind(&server).await?;
-    let log_file = log_path(&config.log.dir, name);
-    let log = Log::open(name, &config.log, config.classic).map_err(|error| RunError::Log {
-        path: log_file.clone(),
-        error,
-    })?;
+    let log_file = log_path(&config.log.dir, name.as_str());
+    let log =
+        Log::open(name.as_str(), &config.log, config.classic).map_err(|error| RunError::Log {
+            path: log_file.clone(),
+            error,
+        })?;
     if let Some(warning) = places_warning {
         let why = format!("{warning}; the built-in places answer");
         log.event(
@@ -139,25 +148,87 @@ pub async fn run(
         );
     }
     log_start(&log, &config, &listeners.addresses);
+    let newest_run = stored.as_ref().map_or(0, Stored::newest_run);
+    let node = Node::new(&config, &server, replica, newest_run, log.clone(), shutdown);
+    let node = Arc::new(node);
+    let writing = stored.map(|stored| stored.go_on(&node, &config));
     if let Some(path) = &options.ports_file {
-        write_ports_file(path, name, &listeners.addresses, &log_file).map_err(|error| {
-            RunError::Write {
+        write_ports_file(path, name.as_str(), &listeners.addresses, &log_file).map_err(
+            |error| RunError::Write {
                 path: path.clone(),
                 error,
-            }
-        })?;
+            },
+        )?;
     }
-    let name = ServerName::new(name).unwrap_or_else(|error| {
-        unreachable!("the configuration checked its names: {error}");
-    });
-    let node = Arc::new(Node::new(&config, &name, log.clone(), shutdown));
-    serve(&config, &server, node, places, listeners).await;
+    serve(&config, &server, Arc::clone(&node), places, listeners).await;
+    if let (Some(journal), Some(writing)) = (&node.journal, writing) {
+        journal.stop();
+        let ended = tokio::task::spawn_blocking(|| writing.join());
+        // A disk that does not answer must not keep the process.
+        let _ = tokio::time::timeout(JOURNAL_TIMEOUT, ended).await;
+    }
     log.event(Level::Info, "server.stop", &[]);
     log.close();
     Ok(())
 }
 
+/// What earlier runs of a server left it.
+struct Stored {
+    folder: Folder,
+    replayed: Option<Replayed>,
+}
+
+impl Stored {
+    /// Opens the journal, and lets the replica have what is in it; `None` where there is to be
+    /// none.
+    fn open(
+        config: &Config,
+        name: &ServerName,
+        replica: &mut Replica,
+    ) -> Result<Option<Self>, JournalError> {
+        if !config.has_journals() {
+            return Ok(None);
+        }
+        let folder = Folder::open(&config.journal.dir, name.as_str())?;
+        let owner = Owner {
+            herd: config.herd.name.clone(),
+            server: name.clone(),
+            incarnation: 0,
+        };
+        let replayed = folder.replay(&owner, replica)?;
+        Ok(Some(Self { folder, replayed }))
+    }
+
+    fn newest_run(&self) -> u64 {
+        self.replayed
+            .as_ref()
+            .map_or(0, |replayed| replayed.newest_run)
+    }
+
+    /// Tells what was found, and lets a thread write from here on.
+    fn go_on(self, node: &Arc<Node>, config: &Config) -> JoinHandle<()> {
+        let Self { folder, replayed } = self;
+        let Some(journal) = node.journal.clone() else {
+            unreachable!("a node of a server with a journal has one");
+        };
+        if let Some(replayed) = &replayed {
+            journal::log_replayed(node, &folder, replayed);
+        }
+        let sound = replayed.as_ref().filter(|r| r.damage.is_empty());
+        let settings = config.journal.clone();
+        let worker = Worker::new(Arc::clone(node), journal, folder, settings, sound);
+        std::thread::Builder::new()
+            .name("journal".into())
+            .spawn(|| worker.run())
+            .expect("a thread for the journal")
+    }
+}
+
 fn with_options(mut config: Config, options: &RunOptions) -> Config {
+    if let Some(dir) = &options.data_dir {
+        config.journal.dir.clone_from(dir);
+    }
+    config.ephemeral |= options.is_ephemeral;
     if let Some(dir) = &options.log_dir {
         config.log.dir.clone_from(dir);
     }
@@ -203,7 +274,7 @@ async fn serve(
     tasks.spawn(async move { timed.keep_time().await });
     tasks.spawn(http::serve(Arc::new(http_server), listeners.http));
     let service = Arc::new(Service::new(Arc::clone(&node), places));
-    let settings = LineSettings::new(config);
+    let settings = LineSettings::new(config, server);
     tokio::select! {
         // The stop ends some of the tasks, too.
         biased;

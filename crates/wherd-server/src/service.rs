@@ -1,6 +1,6 @@
 //! The verbs that every front end offers.
 
-use crate::node::Node;
+use crate::node::{Node, Ticket};
 use crate::places::Places;
 use crate::telemetry::Traffic;
 use std::sync::Arc;
@@ -27,14 +27,15 @@ impl Service {
         Self { node, places }
     }
 
-    /// Takes reports of clients, in their order. `heard` then has an outcome and a text for each.
-    pub(crate) fn i_am_at(&self, reports: &[Report<'_>], heard: &mut Heard) {
+    /// Takes reports of clients, in their order. `heard` then has an outcome and a text for each;
+    /// they are acknowledged when the ticket is.
+    pub(crate) fn i_am_at(&self, reports: &[Report<'_>], heard: &mut Heard) -> Ticket {
         let received_at_ns = wall_clock_ns();
         heard.texts.write(reports, received_at_ns);
         heard.outcomes.clear();
         let reports = reports.iter().zip(heard.texts.iter());
         self.node
-            .report(reports, received_at_ns, &mut heard.outcomes);
+            .report(reports, received_at_ns, &mut heard.outcomes)
     }
 
     /// Writes a client's AT line and the document of the places near it; `false`, and nothing

@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use wherd_server::config::{Config, ServerConfig};
-use wherd_server::{RunError, RunOptions};
+use wherd_server::{JournalError, RunError, RunOptions};
 
 use crate::failure::{Code, Context as _, Failure};
 use crate::output::complain;
@@ -41,10 +41,13 @@ pub(crate) struct Serve {
 /// What `serve` and `up` both take.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ServerOptions {
-    /// A folder for what outlives a run; it is created. This version keeps everything in memory
-    /// and stores nothing there.
+    /// The folder of the journals, a folder in it for each server; it is created [default:
+    /// wherd-data]
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
+    /// Keep everything in memory: no journal, and nothing is left after the last server.
+    #[arg(long, conflicts_with = "data_dir")]
+    pub(crate) ephemeral: bool,
     /// The folder of the log files, one NAME.log for each server; it is created [default: logs]
     #[arg(long, value_name = "DIR")]
     pub(crate) log_dir: Option<PathBuf>,
@@ -65,12 +68,13 @@ impl ServerOptions {
         if let Some(dir) = &self.log_dir {
             config.log.dir.clone_from(dir);
         }
-        config.classic |= self.classic;
-        for dir in self.data_dir.iter().chain([&config.log.dir]) {
-            let created = std::fs::create_dir_all(dir);
-            created.context(format!("create the folder {}", dir.display()))?;
+        if let Some(dir) = &self.data_dir {
+            config.journal.dir.clone_from(dir);
         }
-        Ok(())
+        config.classic |= self.classic;
+        config.ephemeral |= self.ephemeral;
+        let dir = &config.log.dir;
+        std::fs::create_dir_all(dir).context(format!("create the folder {}", dir.display()))
     }
 }
 
@@ -101,6 +105,7 @@ impl Serve {
         let options = RunOptions {
             log_dir: self.options.log_dir,
             data_dir: self.options.data_dir,
+            is_ephemeral: self.options.ephemeral,
             ports_file: self.options.ports_file,
             places_file: self.options.places,
         };
@@ -123,8 +128,12 @@ fn introduce(config: &Config, server: &ServerConfig) {
 
 fn code(error: &RunError) -> Code {
     match error {
-        RunError::PortInUse { .. } => Code::PortInUse,
-        RunError::Places(_) | RunError::UnknownServer(_) => Code::Configuration,
+        RunError::PortInUse { .. } | RunError::Journal(JournalError::InUse { .. }) => {
+            Code::PortInUse
+        }
+        RunError::Journal(JournalError::NotOurs { .. } | JournalError::Unusable { .. })
+        | RunError::Places(_)
+        | RunError::UnknownServer(_) => Code::Configuration,
         _ => Code::Failed,
     }
 }

@@ -2,12 +2,14 @@
 //!
 //! One read, all of its lines, one lock for the reports among them, one write.
 
-use crate::config::Config;
+use crate::config::{Acknowledge, Config, ServerConfig};
+use crate::node::Ticket;
 use crate::service::{Heard, Service};
 use crate::telemetry::{Level, Traffic, Value};
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +35,8 @@ const LAST_READS: Duration = Duration::from_millis(100);
 /// update crosses a herd in less.
 const NEWS_TIMEOUT: Duration = Duration::from_millis(10);
 const NEWS_STEP: Duration = Duration::from_millis(1);
+/// Why a report is refused that was heard.
+const NOT_KEPT: &str = "it cannot be kept as safely as is promised";
 /// After a read of this much others on the same thread have their turn.
 const LARGE_READ_BYTES: usize = 16 * 1024;
 
@@ -48,10 +52,12 @@ pub(crate) struct LineSettings {
     stalled_timeout: Duration,
     /// How long a line without terminator waits before it is taken for whole; `None`: for ever.
     silence: Option<Duration>,
+    /// What has happened to a report before it is answered.
+    acknowledge: Acknowledge,
 }
 
 impl LineSettings {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, server: &ServerConfig) -> Self {
         let limits = &config.limits;
         let idle_timeout = Duration::from_secs(limits.idle_timeout_s);
         Self {
@@ -67,6 +73,7 @@ impl LineSettings {
             line_timeout: Duration::from_secs(limits.line_timeout_s),
             stalled_timeout: Duration::from_secs(limits.stalled_timeout_s),
             silence: config.classic.then_some(CLASSIC_SILENCE),
+            acknowledge: config.acknowledge(server),
         }
     }
 }
@@ -154,6 +161,31 @@ struct Session {
 struct Replies {
     out: Vec<u8>,
     heard: Heard,
+    /// The answers to reports in `out` that are not acknowledged yet, and until when not.
+    promised: Vec<Promised>,
+    ticket: Ticket,
+    /// The lines of those reports, one behind the other.
+    lines: Vec<u8>,
+}
+
+/// An answer that may have to be taken back before it is written.
+struct Promised {
+    /// Where it is in `out`.
+    reply: Range<usize>,
+    /// Where its report is in `lines`.
+    line: Range<usize>,
+}
+
+impl Replies {
+    /// The answer to `line` that begins at `start` waits to be acknowledged.
+    fn promise(&mut self, start: usize, line: &[u8]) {
+        let line_start = self.lines.len();
+        self.lines.extend_from_slice(line);
+        self.promised.push(Promised {
+            reply: start..self.out.len(),
+            line: line_start..self.lines.len(),
+        });
+    }
 }
 
 /// Why a connection ends that the client did not end.
@@ -450,16 +482,29 @@ impl Client<'_> {
             return;
         }
         let node = &self.service.node;
-        let mut heard = std::mem::take(&mut replies.heard);
-        self.service.i_am_at(&batch.reports, &mut heard);
+        let is_promised = self.settings.acknowledge != Acknowledge::Memory;
         node.metrics.iamat.increment(batch.reports.len() as u64);
+        if is_promised && node.has_failed_journal() {
+            for line in &batch.lines {
+                self.refuse(line, NOT_KEPT, replies);
+            }
+            batch.reports.clear();
+            batch.lines.clear();
+            return;
+        }
+        let mut heard = std::mem::take(&mut replies.heard);
+        replies.ticket = self.service.i_am_at(&batch.reports, &mut heard);
         for ((at, outcome), line) in heard.texts.iter().zip(&heard.outcomes).zip(&batch.lines) {
             if *outcome == Outcome::Full {
                 self.refuse(line, "too many clients", replies);
             } else {
                 let start = replies.out.len();
                 reply::write_at(&mut replies.out, &node.origin.server, at);
-                self.log_reply(&replies.out[start..]);
+                if is_promised {
+                    replies.promise(start, line);
+                } else {
+                    self.log_reply(&replies.out[start..]);
+                }
             }
         }
         replies.heard = heard;
@@ -514,8 +559,39 @@ impl Client<'_> {
         log.traffic(Traffic::ClientOut, &fields);
     }
 
+    /// Waits until the reports that were answered are as safe as is promised. Where they will not
+    /// be, their answers are taken back, and the lines refused.
+    async fn acknowledge(&self, replies: &mut Replies) {
+        if replies.promised.is_empty() {
+            return;
+        }
+        let (level, ticket) = (self.settings.acknowledge, replies.ticket);
+        let promised = std::mem::take(&mut replies.promised);
+        if self.service.node.acknowledged(level, ticket).await.is_ok() {
+            for Promised { reply, .. } in &promised {
+                self.log_reply(&replies.out[reply.clone()]);
+            }
+        } else {
+            let (out, lines) = (
+                std::mem::take(&mut replies.out),
+                std::mem::take(&mut replies.lines),
+            );
+            let mut taken = 0;
+            for Promised { reply, line } in &promised {
+                replies.out.extend_from_slice(&out[taken..reply.start]);
+                self.refuse(&lines[line.clone()], NOT_KEPT, replies);
+                taken = reply.end;
+            }
+            replies.out.extend_from_slice(&out[taken..]);
+        }
+        replies.promised = promised;
+        replies.promised.clear();
+        replies.lines.clear();
+    }
+
     /// Writes all replies that are made. A client that takes none of it for too long is an error.
     async fn write(&self, stream: &mut TcpStream, replies: &mut Replies) -> io::Result<()> {
+        self.acknowledge(replies).await;
         let mut rest = replies.out.as_slice();
         while !rest.is_empty() {
             let Ok(written) = timeout(self.settings.stalled_timeout, stream.write(rest)).await

@@ -1,7 +1,9 @@
 //! Metric names, and who counts.
 
+use crate::journal;
 use metrics::{Counter, Gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The numbers that a server counts as it works. What the replica counts itself is set when
 /// somebody asks ([`Metrics::render`]).
@@ -37,6 +39,19 @@ pub(crate) struct Metrics {
     waiting: Gauge,
     is_ready: Gauge,
     uptime: Gauge,
+    journal: JournalMetrics,
+}
+
+/// What the journal counts itself, set when somebody asks.
+struct JournalMetrics {
+    bytes: Gauge,
+    has_failed: Gauge,
+    written_bytes: Counter,
+    flushes: Counter,
+    flush_ns: Counter,
+    failures: Counter,
+    compactions: Counter,
+    damaged: Counter,
 }
 
 /// What is read off the replica when somebody asks for the metrics.
@@ -116,6 +131,52 @@ impl Metrics {
             waiting: gauge("wherd_link_waiting_clients", "clients waiting on all links"),
             is_ready: gauge("wherd_ready", "1 when ready, 0 when not"),
             uptime: gauge("wherd_uptime_seconds", "seconds since the start"),
+            journal: JournalMetrics {
+                bytes: gauge("wherd_journal_bytes", "bytes of the current journal file"),
+                has_failed: gauge(
+                    "wherd_journal_failed",
+                    "1 while the journal cannot be written, 0 while it can",
+                ),
+                written_bytes: counter(
+                    "wherd_journal_written_bytes_total",
+                    "bytes written to journal files",
+                ),
+                flushes: counter("wherd_journal_flushes_total", "flushes of journal files"),
+                flush_ns: counter(
+                    "wherd_journal_flush_nanoseconds_total",
+                    "time that flushes took",
+                ),
+                failures: counter(
+                    "wherd_journal_failures_total",
+                    "times that a journal file could not be written",
+                ),
+                compactions: counter(
+                    "wherd_journal_compactions_total",
+                    "journal files that were begun and took the place of one",
+                ),
+                damaged: counter(
+                    "wherd_journal_damaged_total",
+                    "places in the journal that were damaged at the start",
+                ),
+            },
+        }
+    }
+
+    /// What the journal has counted so far.
+    pub(crate) fn set_journal(&self, counts: &journal::Counts, has_failed: bool) {
+        let journal = &self.journal;
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        journal.bytes.set(read(&counts.bytes) as f64);
+        journal.has_failed.set(f64::from(u8::from(has_failed)));
+        for (counter, count) in [
+            (&journal.written_bytes, &counts.written_bytes),
+            (&journal.flushes, &counts.flushes),
+            (&journal.flush_ns, &counts.flush_ns),
+            (&journal.failures, &counts.failures),
+            (&journal.compactions, &counts.compactions),
+            (&journal.damaged, &counts.damaged),
+        ] {
+            counter.absolute(read(count));
         }
     }
 

@@ -179,8 +179,13 @@ fn arguments(command: &mut Command, start: &Start<'_>) {
             command.arg(option).arg(value);
         }
     }
-    if options.classic {
-        command.arg("--classic");
+    for (option, is_given) in [
+        ("--classic", options.classic),
+        ("--ephemeral", options.ephemeral),
+    ] {
+        if is_given {
+            command.arg(option);
+        }
     }
 }
 

@@ -162,7 +162,7 @@ fn update(number: u64, sequence: u64, id: &str) -> Vec<u8> {
 fn frames_from_the_future_that_may_be_skipped_are_skipped() {
     let (_herd, hill) = hill_without_smith("");
     let mut peer = Peer::linked(&hill, "Smith");
-    peer.client.send(&framed(128, b"new"));
+    peer.client.send(&framed(200, b"new"));
     peer.client.send(&framed(255, &[7; 1000]));
     peer.client.send(&update(1, 1, "kiwi"));
     hill.wait_until_it_tells("kiwi", b"AT Smith +0.500000000 kiwi +34-118 5\n");
