@@ -157,6 +157,8 @@ pub(crate) struct Setup {
     only: Vec<String>,
     toml: String,
     is_classic: bool,
+    is_ephemeral: bool,
+    acknowledge: &'static str,
     folder: TempDir,
 }
 
@@ -181,6 +183,8 @@ impl Setup {
             only: Vec::new(),
             toml: String::new(),
             is_classic: false,
+            is_ephemeral: false,
+            acknowledge: "disk",
             folder: tempfile::tempdir().expect("a folder"),
         }
     }
@@ -210,13 +214,25 @@ impl Setup {
         self
     }
 
+    pub(crate) fn ephemeral(mut self) -> Self {
+        self.is_ephemeral = true;
+        self
+    }
+
+    /// What acknowledgements wait for.
+    pub(crate) fn acknowledging(mut self, level: &'static str) -> Self {
+        self.acknowledge = level;
+        self
+    }
+
     /// Where it will run.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     fn config(&self) -> String {
-        let mut toml = "[herd]\nname = \"tested\"\n".to_owned();
+        let acknowledge = self.acknowledge;
+        let mut toml = format!("[herd]\nname = \"tested\"\nacknowledge = {acknowledge:?}\n");
         for server in &self.servers {
             toml += &format!(
                 "[servers.{}]\ntalks_to = {:?}\n",
@@ -247,6 +263,9 @@ impl Setup {
         let mut command = program(folder);
         command.args(["--config", "herd.toml", "up", "--json"]);
         command.args(["--ports-file", "ports.json", "--log-dir", "logs"]);
+        if self.is_ephemeral {
+            command.arg("--ephemeral");
+        }
         if self.is_classic {
             command.arg("--classic");
         }
@@ -408,6 +427,9 @@ impl Herd {
             "--ports-file",
             &ports_file,
         ]);
+        if self.setup.is_ephemeral {
+            command.arg("--ephemeral");
+        }
         if self.setup.is_classic {
             command.arg("--classic");
         }

@@ -3,6 +3,7 @@
 mod classic;
 mod cli;
 mod config;
+mod durable;
 mod faults;
 mod herd;
 mod herd_runs;

@@ -1,0 +1,274 @@
+//! What is acknowledged is there after a crash, and a disk that fails is told.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use crate::herd::{Herd, Setup, Stop, now_text, program, wait_for, wait_until};
+
+const PAIR: [(&str, &[&str]); 2] = [("Hill", &["Smith"]), ("Smith", &[])];
+
+fn journal_of(herd: &Herd, server: &str) -> PathBuf {
+    herd.folder()
+        .join("wherd-data")
+        .join(server)
+        .join("journal")
+}
+
+/// Reports as many clients to a server, each line after the answer to the one before it; the
+/// answers.
+fn report_all(herd: &Herd, server: &str, count: usize) -> Vec<Vec<u8>> {
+    let mut client = herd.server(server).connect();
+    let mut answers = Vec::new();
+    for index in 0..count {
+        client.send(format!("IAMAT c{index} +{}-2 {}\n", index % 90, now_text()).as_bytes());
+        let answer = client.read_line();
+        assert!(
+            answer.starts_with(b"AT "),
+            "{}",
+            crate::herd::shown(&answer)
+        );
+        answers.push(answer);
+    }
+    answers
+}
+
+fn check_all(herd: &Herd, server: &str, answers: &[Vec<u8>]) {
+    let server = herd.server(server);
+    for (index, answer) in answers.iter().enumerate() {
+        assert_eq!(server.whatsat(&format!("c{index}")).as_ref(), Some(answer));
+    }
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_a_kill() {
+    let mut herd = Setup::lonely().start();
+    let answers = report_all(&herd, "Hill", 100);
+    herd.stop("Hill", Stop::Killed);
+    herd.restart("Hill");
+    check_all(&herd, "Hill", &answers);
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_all_were_killed() {
+    let mut herd = Setup::five().start();
+    let names = ["Hill", "Jaquez", "Smith", "Campbell", "Singleton"];
+    let answers: Vec<_> = names
+        .map(|name| herd.server(name).iamat(name, "+1-2", "5"))
+        .into();
+    for name in names {
+        herd.stop(name, Stop::Killed);
+    }
+    for name in names {
+        herd.restart(name);
+    }
+    herd.wait_until_equal(&names, 5);
+    for (name, answer) in names.iter().zip(&answers) {
+        assert_eq!(herd.server("Campbell").whatsat(name).as_ref(), Some(answer));
+    }
+}
+
+#[test]
+fn a_stop_keeps_everything_too() {
+    let mut herd = Setup::lonely().acknowledging("memory").start();
+    let answers = report_all(&herd, "Hill", 20);
+    herd.stop("Hill", Stop::Asked);
+    herd.restart("Hill");
+    check_all(&herd, "Hill", &answers);
+}
+
+#[test]
+fn a_tail_that_a_crash_tore_is_cut() {
+    let mut herd = Setup::lonely().start();
+    let answers = report_all(&herd, "Hill", 10);
+    herd.stop("Hill", Stop::Killed);
+    let path = journal_of(&herd, "Hill");
+    let length = fs::metadata(&path).expect("a journal").len();
+    let mut file = fs::OpenOptions::new()
+        .append(true)
+        .open(&path)
+        .expect("a journal");
+    file.write_all(b"\x8aWHERD\r\n\x01\x02torn")
+        .expect("written");
+    herd.restart("Hill");
+    let offset = format!("offset={length}");
+    herd.server("Hill").wait_for_log(&["journal.torn", &offset]);
+    check_all(&herd, "Hill", &answers);
+    // What comes after the cut is found again.
+    herd.server("Hill").iamat("plum", "+1-2", "5");
+    herd.stop("Hill", Stop::Killed);
+    herd.restart("Hill");
+    check_all(&herd, "Hill", &answers);
+    assert!(herd.server("Hill").whatsat("plum").is_some());
+}
+
+#[test]
+fn damage_in_the_middle_is_told_set_aside_and_refetched() {
+    let mut herd = Setup::of(&PAIR).start();
+    let answers = report_all(&herd, "Hill", 50);
+    herd.wait_until_equal(&["Hill", "Smith"], 50);
+    herd.stop("Hill", Stop::Killed);
+    let path = journal_of(&herd, "Hill");
+    let mut bytes = fs::read(&path).expect("a journal");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    fs::write(&path, &bytes).expect("written");
+    herd.restart("Hill");
+    let hill = herd.server("Hill");
+    let line = hill.wait_for_log(&["journal.damaged", "offset="]);
+    assert!(line.contains("wherd-data/Hill/journal"), "{line}");
+    herd.wait_until_equal(&["Hill", "Smith"], 50);
+    check_all(&herd, "Hill", &answers);
+    wait_until("readiness", || hill.get("/readyz").0 == 200);
+    assert!(hill.metric("wherd_journal_damaged_total") >= 1.0);
+    let aside = fs::read_dir(path.parent().expect("a folder")).expect("a folder");
+    let mut names = aside.flatten().map(|entry| entry.file_name());
+    assert!(names.any(|name| name.to_string_lossy().starts_with("journal.damaged-")));
+    // The new file is sound.
+    herd.stop("Smith", Stop::Killed);
+    herd.stop("Hill", Stop::Killed);
+    herd.restart("Hill");
+    check_all(&herd, "Hill", &answers);
+}
+
+#[test]
+fn a_disk_that_was_lost_is_filled_by_neighbours() {
+    let mut herd = Setup::of(&PAIR).start();
+    let answers = report_all(&herd, "Hill", 30);
+    herd.wait_until_equal(&["Hill", "Smith"], 30);
+    herd.stop("Hill", Stop::Killed);
+    fs::remove_dir_all(journal_of(&herd, "Hill").parent().expect("a folder")).expect("removed");
+    herd.restart("Hill");
+    herd.wait_until_equal(&["Hill", "Smith"], 30);
+    check_all(&herd, "Hill", &answers);
+}
+
+/// Starts one more server, which is to fail; its exit code and its words.
+fn serve(herd: &Herd, name: &str) -> (Option<i32>, String) {
+    let mut command = program(herd.folder());
+    command.arg("--config").arg(herd.config_file());
+    command.args(["serve", name, "--log-dir", "other-logs"]);
+    let output = command.output().expect("a program");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output.status.code(), words)
+}
+
+#[test]
+fn a_folder_belongs_to_one_server_and_one_process() {
+    let mut herd = Setup::of(&PAIR).start();
+    let (code, words) = serve(&herd, "Hill");
+    assert_eq!(code, Some(75), "{words}");
+    assert!(words.contains("in use by another process"), "{words}");
+    herd.stop("Hill", Stop::Asked);
+    herd.stop("Smith", Stop::Asked);
+    fs::copy(journal_of(&herd, "Hill"), journal_of(&herd, "Smith")).expect("a copy");
+    let (code, words) = serve(&herd, "Smith");
+    assert_eq!(code, Some(78), "{words}");
+    assert!(words.contains("is the journal of Hill"), "{words}");
+}
+
+#[test]
+fn a_file_that_is_no_journal_is_left_alone() {
+    let mut herd = Setup::lonely().start();
+    herd.stop("Hill", Stop::Asked);
+    let path = journal_of(&herd, "Hill");
+    fs::write(&path, b"my thesis").expect("written");
+    let (code, words) = serve(&herd, "Hill");
+    assert_eq!(code, Some(78), "{words}");
+    assert!(
+        words.contains("journal cannot be used as a journal"),
+        "{words}"
+    );
+    assert_eq!(fs::read(&path).expect("a file"), b"my thesis");
+}
+
+#[test]
+fn a_journal_stays_within_a_small_multiple_of_its_clients() {
+    let toml = "[journal]\ncompact_min_bytes = 8192\ncompact_factor = 3\n";
+    let mut herd = Setup::lonely().with(toml).start();
+    let hill = herd.server("Hill");
+    let mut last = Vec::new();
+    for _ in 0..200 {
+        last = report_all(&herd, "Hill", 10);
+    }
+    assert!(hill.metric("wherd_journal_compactions_total") >= 2.0);
+    // What one batch and one compaction may be behind.
+    wait_until("a small journal", || {
+        hill.metric("wherd_journal_bytes") < 12_000.0
+    });
+    herd.stop("Hill", Stop::Killed);
+    herd.restart("Hill");
+    check_all(&herd, "Hill", &last);
+}
+
+/// A folder where the next file should be keeps every file from being begun.
+#[test]
+fn a_disk_that_cannot_be_written_is_told_and_recovers() {
+    let mut herd = Setup::lonely().with("[journal]\nretry_ms = 20\n").start();
+    let hill = herd.server("Hill");
+    let known = hill.iamat("known", "+1-2", "5");
+    herd.stop("Hill", Stop::Asked);
+    let journal = journal_of(&herd, "Hill");
+    let in_the_way = journal.with_file_name("journal.next");
+    let mut bytes = fs::read(&journal).expect("a journal");
+    let at = bytes.len() - 10;
+    // Damage, so that a new file has to be begun.
+    bytes[at] ^= 1;
+    bytes.extend_from_within(..);
+    fs::write(&journal, bytes).expect("written");
+    fs::create_dir(&in_the_way).expect("a folder");
+    herd.restart("Hill");
+    let hill = herd.server("Hill");
+    hill.wait_for_log(&["journal.failed"]);
+    let line = format!("IAMAT kiwi +1-2 {}\n", now_text());
+    assert_eq!(
+        hill.talk(line.as_bytes()),
+        [b"? ", line.as_bytes()].concat()
+    );
+    let (code, _, body) = hill.get("/readyz");
+    assert_eq!(code, 503, "{body}");
+    assert!(body.contains("the journal cannot be written"), "{body}");
+    assert_eq!(hill.get("/livez").0, 200);
+    assert!(hill.whatsat("kiwi").is_none());
+    drop(known);
+    fs::remove_dir(&in_the_way).expect("removed");
+    hill.wait_for_log(&["journal.recovered"]);
+    let answer = wait_for("an acknowledgement", || {
+        let answer = hill.talk(line.as_bytes());
+        answer.starts_with(b"AT ").then_some(answer)
+    });
+    assert_eq!(hill.get("/readyz").0, 200);
+    herd.stop("Hill", Stop::Killed);
+    herd.restart("Hill");
+    assert_eq!(herd.server("Hill").whatsat("kiwi"), Some(answer));
+}
+
+#[test]
+fn an_acknowledgement_of_a_neighbour_survives_the_loss_of_a_machine() {
+    let toml = "[journal]\nacknowledge_timeout_ms = 2000\n";
+    let setup = Setup::of(&PAIR).acknowledging("neighbour:1");
+    let mut herd = setup.with(toml).start();
+    let answers = report_all(&herd, "Hill", 20);
+    herd.stop("Hill", Stop::Killed);
+    herd.stop("Smith", Stop::Killed);
+    fs::remove_dir_all(journal_of(&herd, "Hill").parent().expect("a folder")).expect("removed");
+    herd.restart("Smith");
+    check_all(&herd, "Smith", &answers);
+    // Nobody is there to keep it.
+    let line = format!("IAMAT kiwi +1-2 {}\n", now_text());
+    let smith = herd.server("Smith");
+    assert_eq!(
+        smith.talk(line.as_bytes()),
+        [b"? ", line.as_bytes()].concat()
+    );
+}
+
+#[test]
+fn without_a_journal_nothing_is_left() {
+    let mut herd = Setup::lonely().ephemeral().start();
+    report_all(&herd, "Hill", 3);
+    assert!(!herd.folder().join("wherd-data").exists());
+    herd.stop("Hill", Stop::Asked);
+    herd.restart("Hill");
+    assert_eq!(herd.server("Hill").status().clients_count, 0);
+}
