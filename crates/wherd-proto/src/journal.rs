@@ -107,7 +107,8 @@ pub enum Found<'a> {
     /// A whole record.
     Record(Record<'a>),
     /// Damage in the middle: bytes that are no record that can be used, with whole ones behind
-    /// them, or, with a length of 0, a whole record whose number does not follow.
+    /// them, or, with a length of 0, a whole record whose number does not follow. It may reach
+    /// the end of the file: a record of a later version does, and must not be cut off.
     Damage {
         /// Where it begins.
         offset: u64,
@@ -326,7 +327,7 @@ pub fn scan(bytes: &[u8]) -> Scan<'_> {
         bytes,
         at: 0,
         expected_number: 1,
-        patience_bytes: bytes.len().saturating_mul(MAX_VAIN_PASSES),
+        vain_bytes: 0,
         markers: memmem::Finder::new(MARKER),
     }
 }
@@ -337,8 +338,8 @@ pub struct Scan<'a> {
     bytes: &'a [u8],
     at: usize,
     expected_number: u64,
-    /// How many bytes may still be summed in vain.
-    patience_bytes: usize,
+    /// How many bytes were summed and were no record's.
+    vain_bytes: usize,
     markers: memmem::Finder<'static>,
 }
 
@@ -393,10 +394,7 @@ impl<'a> Scan<'a> {
         let behind = self.behind(broken);
         let Some((next, number)) = self.find_whole(behind) else {
             self.at = self.bytes.len();
-            return Found::TornTail {
-                offset: offset as u64,
-                length: (self.at - offset) as u64,
-            };
+            return self.rest(offset, broken.why);
         };
         self.at = next;
         // Those that are missing are what is damaged; only going back is worth a word of its own.
@@ -405,6 +403,21 @@ impl<'a> Scan<'a> {
             offset: offset as u64,
             length: (next - offset) as u64,
             why: broken.why,
+        }
+    }
+
+    /// What is left where nothing whole was found.
+    fn rest(&self, offset: usize, why: DamageKind) -> Found<'a> {
+        let (offset, length) = (offset as u64, (self.bytes.len() - offset) as u64);
+        if self.is_patient() {
+            Found::TornTail { offset, length }
+        } else {
+            // A torn tail will be cut, and not all of this was looked at.
+            Found::Damage {
+                offset,
+                length,
+                why,
+            }
         }
     }
 
@@ -419,15 +432,19 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Where to look for the next record: right behind this marker, for the record may be shorter
-    /// than it says, but where that took too long already, behind its end.
+    /// Where to look for the next record: right behind this marker, for bytes may be missing from
+    /// its record; but behind the record's end where too much was looked at in vain already.
     fn behind(&mut self, broken: &Broken) -> usize {
-        let patience_bytes = self.patience_bytes.checked_sub(broken.summed_bytes);
-        self.patience_bytes = patience_bytes.unwrap_or(0);
-        match patience_bytes {
-            Some(_) => broken.start + 1,
-            None => broken.start + HEADER_BYTES + broken.summed_bytes,
+        self.vain_bytes = self.vain_bytes.saturating_add(broken.summed_bytes);
+        if self.is_patient() {
+            broken.start + 1
+        } else {
+            broken.start + HEADER_BYTES + broken.summed_bytes
         }
+    }
+
+    const fn is_patient(&self) -> bool {
+        self.vain_bytes / MAX_VAIN_PASSES <= self.bytes.len()
     }
 }
 
