@@ -348,6 +348,19 @@ fn a_file_that_is_not_to_go_on_with_is_told_why() {
     let mut other = Vec::new();
     write_record(&mut other, Kind::Owner, 1, 0, b"not postcard");
     check(&other, NotAJournal::NoOwner);
+    let payload = postcard::to_allocvec(&an_owner()).expect("a payload");
+    let mut other = Vec::new();
+    write_record(&mut other, Kind::Batch, 1, 0, &payload);
+    check(&other, NotAJournal::NoOwner);
+    let mut other = Vec::new();
+    write_record(
+        &mut other,
+        Kind::Owner,
+        1,
+        0,
+        &[&payload[..], b"more"].concat(),
+    );
+    check(&other, NotAJournal::NoOwner);
     assert_eq!(owner(&bytes[..first_end]), Ok(an_owner()));
 }
 
@@ -362,12 +375,7 @@ fn what_a_crash_leaves_is_a_torn_tail() {
             bytes.resize(cut + zeros, 0);
             // What was cut off may have been a zero itself.
             let is_whole = |end: &&usize| bytes.starts_with(&sound[..**end]);
-            let end = ends
-                .iter()
-                .filter(is_whole)
-                .next_back()
-                .copied()
-                .unwrap_or(0);
+            let end = ends.iter().rfind(is_whole).copied().unwrap_or(0);
             let mut found: Vec<_> = scan(&bytes).collect();
             if end < bytes.len() {
                 let (offset, length) = (end as u64, (bytes.len() - end) as u64);
