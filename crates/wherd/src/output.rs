@@ -62,6 +62,15 @@ pub(crate) fn table_lines(table: &Table) -> String {
     lines.collect()
 }
 
+/// "42 bytes", "1.5 MB".
+pub(crate) fn size(bytes: usize) -> String {
+    match bytes {
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
+        _ => format!("{:.1} MB", bytes as f64 / 1e6),
+    }
+}
+
 /// Writes a file so that whoever sees it sees all of it: beside its place, then renamed.
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let what = || format!("write {}", path.display());

@@ -14,7 +14,7 @@ use wherd_places::import::{self, Imported, Progress};
 use wherd_places::index::{Bounds, IndexInfo};
 
 use crate::failure::{Code, Context as _, Failure};
-use crate::output::{beside, print, print_json, put_in_place};
+use crate::output::{beside, print, print_json, put_in_place, size};
 
 /// Make a places file out of a map, or look into one.
 #[derive(Args)]
@@ -272,15 +272,6 @@ impl Info {
             text += &format!("{count:>9} {kind}\n");
         }
         text
-    }
-}
-
-/// "42 bytes", "1.5 MB".
-fn size(bytes: usize) -> String {
-    match bytes {
-        0..1_000 => format!("{bytes} bytes"),
-        1_000..1_000_000 => format!("{:.1} kB", bytes as f64 / 1e3),
-        _ => format!("{:.1} MB", bytes as f64 / 1e6),
     }
 }
 
