@@ -178,20 +178,20 @@ pub enum DamageKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum NotAJournal {
     /// No byte, or only zeros: the crash came before the first record.
-    #[error("it is empty")]
+    #[error("this is no journal: it is empty")]
     Empty,
-    /// The first record begins and does not end, and nothing follows: the crash came while it was
-    /// written. There is nothing to lose in such a file.
-    #[error("it ends within its first record")]
+    /// The first record begins, is not whole, and no whole one follows: the crash came while it
+    /// was written.
+    #[error("this is no journal yet: it ends within its first record")]
     Torn,
     /// Another version of this program began the file.
-    #[error("it has format version {0}, where this program knows version {FORMAT_VERSION}")]
+    #[error("the journal has format version {0}, and this program knows version {FORMAT_VERSION}")]
     Version(u8),
     /// There are whole records, but the first is no owner: damage at the beginning.
-    #[error("its first record, which says whose it is, is damaged or missing")]
+    #[error("the first record, which says whose journal it is, is damaged or missing")]
     NoOwner,
     /// There is no whole record, and it does not begin as a journal does.
-    #[error("it does not begin as a journal does and holds no record of one")]
+    #[error("this is no journal: it does not begin as one does and holds no whole record")]
     Alien,
 }
 
@@ -276,14 +276,19 @@ pub fn owner(bytes: &[u8]) -> Result<Owner, NotAJournal> {
 }
 
 fn why_nothing_is_whole(bytes: &[u8]) -> NotAJournal {
-    let beginning = &bytes[..bytes.len().min(MARKER.len())];
     if bytes.iter().all(|byte| *byte == 0) {
         NotAJournal::Empty
-    } else if MARKER.starts_with(beginning) {
+    } else if is_record_begun(bytes) {
         NotAJournal::Torn
     } else {
         NotAJournal::Alien
     }
+}
+
+/// Whether bytes begin as every record does, as far as they go.
+#[must_use]
+pub fn is_record_begun(bytes: &[u8]) -> bool {
+    MARKER.starts_with(&bytes[..bytes.len().min(MARKER.len())])
 }
 
 /// Reads the payload of an owner record; `None` where it is none.
