@@ -54,7 +54,7 @@ pub(crate) fn read(reply: &[u8], refused_because: &str) -> Result<Answer, Failur
 }
 
 /// The fields of an `AT` line.
-fn at(line: &[u8]) -> Option<At> {
+pub(crate) fn at(line: &[u8]) -> Option<At> {
     let line = String::from_utf8_lossy(line);
     let mut fields = line.split(' ');
     if fields.next()? != "AT" {

@@ -13,6 +13,7 @@ mod talk;
 mod completions;
 mod config;
 mod iamat;
+mod journal;
 mod places;
 mod send;
 mod serve;
@@ -66,6 +67,7 @@ enum Command {
     Status(status::StatusArgs),
     Verify(verify::Verify),
     Config(config::ConfigArgs),
+    Journal(journal::JournalArgs),
     Places(places::PlacesArgs),
     Completions(completions::Completions),
 }
@@ -89,6 +91,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status(args) => args.run(&find()?),
         Command::Verify(args) => args.run(&find()?),
         Command::Config(args) => args.run(find),
+        Command::Journal(args) => args.run(),
         Command::Places(args) => args.run(),
         Command::Completions(args) => args.run(),
     }

@@ -7,6 +7,7 @@ mod durable;
 mod faults;
 mod herd;
 mod herd_runs;
+mod journal;
 mod places;
 mod protocol;
 mod status;
