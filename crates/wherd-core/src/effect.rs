@@ -27,7 +27,7 @@ pub struct Trace {
     pub client: ClientIndex,
     /// Who numbered it, and how.
     pub origin: OriginIndex,
-    /// Position in the origin's updates; 0 for a report that got no number.
+    /// Position in the origin's updates.
     pub sequence: u64,
     /// The neighbour that it came from; `None`: a client.
     pub source: Option<LinkIndex>,

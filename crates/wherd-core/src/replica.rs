@@ -66,6 +66,9 @@ pub enum Outcome {
     /// It is the newest of its client, has a number and spreads.
     Accepted,
     /// A newer one is held. The client is answered with its own AT line all the same.
+    ///
+    /// It has a number, too: where that is kept, so is what superseded it. Nothing of it travels
+    /// but the COMMIT.
     Older,
     /// Its client is not known, and no more clients are taken.
     Full,
@@ -189,9 +192,9 @@ impl Replica {
             self.counts.refused += 1;
             return Outcome::Full;
         }
+        self.sequence = update.sequence;
         match self.merge(update, self.me, None, effects) {
             Merge::Newest(_) => {
-                self.sequence = update.sequence;
                 self.counts.accepted += 1;
                 Outcome::Accepted
             }
@@ -659,7 +662,12 @@ impl Replica {
             }
         }
         if self.settings.is_tracing {
-            effects.push(Effect::Traced(trace(merge, update, origin, source)));
+            effects.push(Effect::Traced(trace(
+                merge,
+                update.sequence,
+                origin,
+                source,
+            )));
         }
         merge
     }
@@ -719,9 +727,9 @@ fn kept<'a>(
     }
 }
 
-fn trace(
+const fn trace(
     merge: Merge,
-    update: &Update<'_>,
+    sequence: u64,
     origin: OriginIndex,
     source: Option<LinkIndex>,
 ) -> Trace {
@@ -730,12 +738,10 @@ fn trace(
         Merge::Held(client) => (client, Fate::Held),
         Merge::Older(client) => (client, Fate::Older),
     };
-    // A client's report gets its number by being the newest.
-    let is_numbered = source.is_some() || fate == Fate::Spread;
     Trace {
         client,
         origin,
-        sequence: if is_numbered { update.sequence } else { 0 },
+        sequence,
         source,
         fate,
     }

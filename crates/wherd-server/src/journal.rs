@@ -2,11 +2,10 @@
 //!
 //! One thread writes it. It asks the replica for what the file lacks, as a link asks for what its
 //! neighbour lacks, appends that as one record, flushes, and then tells all who wait at once:
-//! *group commit*. Each turn of it is a *cycle*, numbered when it takes what there is; what was
-//! reported before is on the disk when the cycle after that number is done.
+//! *group commit*.
 //!
 //! A file that outgrew what is in it is *compacted*: a new one is written beside it, a piece a
-//! cycle, and takes its place when it has everything. After a failed write or flush nobody knows
+//! turn, and takes its place when it has everything. After a failed write or flush nobody knows
 //! what the file has, so nothing more is acknowledged on it. Its successor is begun the same way.
 
 mod folder;
@@ -24,15 +23,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
-use wherd_core::JournalFile;
+use wherd_core::{Effect, JournalFile, Replica};
 use wherd_proto::journal::{self, Kind};
 
 /// How much is asked of the replica under one lock.
 const DRAIN_BYTES: usize = 64 << 10;
-/// How much one cycle writes to the current file at the most, so that those who wait are told.
-const CYCLE_BYTES: usize = 4 << 20;
-/// How much it writes to the next file: more than to the current one, or that would never end.
-const NEXT_BYTES: usize = 2 * CYCLE_BYTES;
+/// How much is written to the current file before those who wait are told.
+const CURRENT_BYTES: usize = 4 << 20;
+/// How much to the next file in a turn: more than to the current one, or that would never end.
+const NEXT_BYTES: usize = 2 * CURRENT_BYTES;
 /// How long what nobody waits for may stay in memory: a flush for each update of a neighbour would
 /// keep the disk from those who do wait.
 const LAZY: Duration = Duration::from_millis(20);
@@ -45,8 +44,6 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(3600);
 pub(crate) struct Journal {
     wanted: Mutex<Wanted>,
     wake: Condvar,
-    /// The cycle that took from the replica last. Changed under the node's lock only.
-    cycle: AtomicU64,
     progress: watch::Sender<Progress>,
     health: Mutex<Health>,
     /// A compaction is due though the file has not outgrown what is in it.
@@ -61,16 +58,16 @@ enum Wanted {
     /// There is something to write, and nobody waits for it.
     Soon(Instant),
     Now,
-    /// The last cycle, and then the end.
+    /// One last turn, and then the end.
     Stop,
 }
 
-/// How far the journal is.
+/// How far the journal is, in sequences of this run.
 #[derive(Clone, Copy, Default)]
 struct Progress {
-    /// What was reported before this cycle ended is on the disk.
+    /// Everything up to this one is on the disk.
     kept: u64,
-    /// What was reported before this one ended, and is not, will not be told to be.
+    /// What is not, up to this one, will not be told to be.
     refused: u64,
 }
 
@@ -102,7 +99,6 @@ impl Journal {
         Self {
             wanted: Mutex::new(Wanted::Nothing),
             wake: Condvar::new(),
-            cycle: AtomicU64::new(0),
             progress: watch::Sender::new(Progress::default()),
             health: Mutex::new(Health::default()),
             is_compaction_wanted: AtomicBool::new(false),
@@ -110,23 +106,13 @@ impl Journal {
         }
     }
 
-    /// The cycle that will have what the replica has when this is called under the node's lock.
-    pub(crate) fn ticket(&self) -> u64 {
-        self.cycle.load(Ordering::Relaxed) + 1
-    }
-
-    /// Begins a cycle, under the node's lock.
-    pub(crate) fn begin_cycle(&self) -> u64 {
-        self.cycle.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Waits until the cycle of a ticket is done.
-    pub(crate) async fn kept(&self, ticket: u64) -> Result<(), NotKept> {
+    /// Waits until everything up to a sequence is on the disk.
+    pub(crate) async fn kept(&self, sequence: u64) -> Result<(), NotKept> {
         let mut progress = self.progress.subscribe();
         self.want(Wanted::Now);
-        let is_done = |p: &Progress| p.kept >= ticket || p.refused >= ticket;
+        let is_done = |p: &Progress| p.kept >= sequence || p.refused >= sequence;
         match progress.wait_for(is_done).await {
-            Ok(progress) if progress.kept >= ticket => Ok(()),
+            Ok(progress) if progress.kept >= sequence => Ok(()),
             _ => Err(NotKept),
         }
     }
@@ -298,7 +284,7 @@ impl Worker {
         let _guard = AbortOnPanic;
         loop {
             let is_last = self.journal.wait(self.deadline());
-            self.cycle();
+            self.turn();
             if is_last {
                 return;
             }
@@ -317,7 +303,7 @@ impl Worker {
     }
 
     /// One turn: what there is to the disk, those who wait told, and a piece of a compaction.
-    fn cycle(&mut self) {
+    fn turn(&mut self) {
         if self.current.is_none() {
             self.refuse();
             if Instant::now() >= self.retry_at
@@ -336,20 +322,26 @@ impl Worker {
             return Ok(());
         };
         let (file, number) = (JournalFile::Current, writer.next_number());
-        let filled = fill(&self.node, &self.journal, file, number, &mut self.buffer);
+        let has_more = fill(&self.node, file, number, &mut self.buffer);
         let is_alive_due = self.written_at.elapsed() >= ALIVE_INTERVAL;
-        if filled.has_any || is_alive_due {
+        if self.buffer.len() > journal::HEADER_BYTES || is_alive_due {
             self.journal.append(writer, &self.buffer)?;
             self.written_at = Instant::now();
-            self.node
-                .change_journal(|replica, effects| replica.journal_flushed(effects));
+            self.tell_flushed(|replica, effects| replica.journal_flushed(effects));
         }
-        if filled.has_more {
+        if has_more {
             self.journal.want(Wanted::Now);
-        } else {
-            self.journal.tell(|progress| progress.kept = filled.cycle);
         }
         Ok(())
+    }
+
+    /// Lets the replica know what is on the disk, and then those who wait for it.
+    fn tell_flushed(&self, flushed: impl FnOnce(&mut Replica, &mut Vec<Effect>)) {
+        let kept = self.node.change_journal(|replica, effects| {
+            flushed(replica, effects);
+            replica.kept_sequence(0)
+        });
+        self.journal.tell(|progress| progress.kept = kept);
     }
 
     /// Begins the next file where the current one has outgrown what is in it, and writes a piece
@@ -415,17 +407,16 @@ impl Worker {
             return Ok(false);
         };
         let (file, number) = (JournalFile::Next, writer.next_number());
-        let filled = fill(&self.node, &self.journal, file, number, &mut self.buffer);
+        let has_more = fill(&self.node, file, number, &mut self.buffer);
         self.journal.append(writer, &self.buffer)?;
-        Ok(!filled.has_more)
+        Ok(!has_more)
     }
 
     /// The next file is whole. What the current one had flushed was taken from the replica before
     /// the last piece of the next one was, by this very thread: so the next one has it, too.
     fn switch(&mut self) -> io::Result<()> {
         self.folder.switch()?;
-        self.node
-            .change_journal(|replica, effects| replica.switch_journal(effects));
+        self.tell_flushed(|replica, effects| replica.switch_journal(effects));
         self.current = self.next.take();
         self.written_at = Instant::now();
         let counts = &self.journal.counts;
@@ -460,8 +451,8 @@ impl Worker {
     }
 
     fn refuse(&self) {
-        let cycle = self.node.change_journal(|_, _| self.journal.begin_cycle());
-        self.journal.tell(|progress| progress.refused = cycle);
+        let refused = self.node.change_journal(|replica, _| replica.sequence());
+        self.journal.tell(|progress| progress.refused = refused);
     }
 
     const fn retry_interval(&self) -> Duration {
@@ -481,24 +472,11 @@ impl Worker {
     }
 }
 
-/// What [`fill`] came to.
-struct Filled {
-    cycle: u64,
-    has_any: bool,
-    has_more: bool,
-}
-
-/// Takes what a file lacks into one record, that of the given number.
-fn fill(
-    node: &Node,
-    journal: &Journal,
-    file: JournalFile,
-    number: u64,
-    record: &mut Vec<u8>,
-) -> Filled {
-    let (most_bytes, mut cycle) = match file {
-        JournalFile::Current => (CYCLE_BYTES, None),
-        JournalFile::Next => (NEXT_BYTES, Some(0)),
+/// Takes what a file lacks into one record, that of the given number; whether it lacks more.
+fn fill(node: &Node, file: JournalFile, number: u64, record: &mut Vec<u8>) -> bool {
+    let most_bytes = match file {
+        JournalFile::Current => CURRENT_BYTES,
+        JournalFile::Next => NEXT_BYTES,
     };
     record.clear();
     let start = journal::begin_record(record, Kind::Batch, number, now_ms());
@@ -506,16 +484,11 @@ fn fill(
     while has_more && record.len() < most_bytes {
         let most_bytes = record.len() + DRAIN_BYTES;
         has_more = node.change_journal(|replica, effects| {
-            cycle.get_or_insert_with(|| journal.begin_cycle());
             replica.drain_journal(file, record, most_bytes, effects)
         });
     }
     journal::end_record(record, start);
-    Filled {
-        cycle: cycle.unwrap_or_default(),
-        has_any: record.len() > journal::HEADER_BYTES,
-        has_more,
-    }
+    has_more
 }
 
 /// Tells what was found when the journal was replayed. A damaged file is kept beside the one that

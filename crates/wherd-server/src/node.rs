@@ -91,15 +91,6 @@ pub(crate) struct Adopted {
     pub(crate) replaced: CancellationToken,
 }
 
-/// What clients wait for that were told to.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Ticket {
-    /// The journal's cycle that will have their reports.
-    cycle: u64,
-    /// The sequence up to which neighbours must have them.
-    sequence: u64,
-}
-
 /// An empty replica of a server, whose run has not begun: a journal may have to be replayed first.
 pub(crate) fn empty_replica(config: &Config, server: &ServerConfig, name: &ServerName) -> Replica {
     let settings = Settings {
@@ -162,43 +153,38 @@ impl Node {
         }
     }
 
-    /// Takes reports of clients, in their order; pushes what became of each. The ticket is for
-    /// [`Self::acknowledged`].
+    /// Takes reports of clients, in their order; pushes what became of each. They are acknowledged
+    /// when the sequence is that this returns ([`Self::acknowledged`]).
     pub(crate) fn report<'a>(
         &self,
         reports: impl Iterator<Item = (&'a Report<'a>, AtText<'a>)>,
         received_at_ns: i64,
         outcomes: &mut Vec<Outcome>,
-    ) -> Ticket {
+    ) -> u64 {
         self.change(|replica, now_ns, effects| {
             replica.report(reports, received_at_ns, now_ns, outcomes, effects);
-            Ticket {
-                cycle: self.journal.as_ref().map_or(0, |journal| journal.ticket()),
-                sequence: replica.sequence(),
-            }
+            replica.sequence()
         })
     }
 
-    /// Waits until what was reported up to a ticket is as safe as `level` says.
-    ///
-    /// An older report is as safe as what superseded it here.
+    /// Waits until all updates of this run up to a sequence are as safe as `level` says.
     ///
     /// # Errors
     /// When the disk cannot be written, or it takes too long.
     pub(crate) async fn acknowledged(
         &self,
         level: Acknowledge,
-        ticket: Ticket,
+        sequence: u64,
     ) -> Result<(), NotKept> {
         if level == Acknowledge::Memory {
             return Ok(());
         }
         let kept = async {
             if let Some(journal) = &self.journal {
-                journal.kept(ticket.cycle).await?;
+                journal.kept(sequence).await?;
             }
             if let Acknowledge::Neighbours(count) = level {
-                self.kept_by_neighbours(count.get(), ticket.sequence).await;
+                self.kept_by_neighbours(count.get(), sequence).await;
             }
             Ok(())
         };

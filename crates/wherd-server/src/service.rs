@@ -1,6 +1,6 @@
 //! The verbs that every front end offers.
 
-use crate::node::{Node, Ticket};
+use crate::node::Node;
 use crate::places::Places;
 use crate::telemetry::Traffic;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ impl Service {
     }
 
     /// Takes reports of clients, in their order. `heard` then has an outcome and a text for each;
-    /// they are acknowledged when the ticket is.
-    pub(crate) fn i_am_at(&self, reports: &[Report<'_>], heard: &mut Heard) -> Ticket {
+    /// they are acknowledged when the sequence is that this returns.
+    pub(crate) fn i_am_at(&self, reports: &[Report<'_>], heard: &mut Heard) -> u64 {
         let received_at_ns = wall_clock_ns();
         heard.texts.write(reports, received_at_ns);
         heard.outcomes.clear();

@@ -110,8 +110,9 @@ impl Checker {
                 format!("accepted: {is_accepted}, {precedence:?} where {held:?} is held")
             });
         }
+        self.number(server, report, &precedence)?;
         if is_accepted {
-            self.number(server, report, precedence)?;
+            self.hold(server, report, precedence);
         }
         Ok(())
     }
@@ -120,9 +121,9 @@ impl Checker {
         &mut self,
         server: usize,
         report: &Told<'_>,
-        precedence: Precedence,
+        precedence: &Precedence,
     ) -> Result<(), Violation> {
-        let (_, origin, sequence) = &precedence;
+        let (_, origin, sequence) = precedence;
         let numbered = self.numbered.entry(origin.clone()).or_default();
         if numbered.len() as u64 >= *sequence {
             return broken(Invariant::NumberedTwice, || format!("{origin}:{sequence}"));
@@ -132,12 +133,14 @@ impl Checker {
             text: report.text.to_vec(),
             ordered_at_ns: report.ordered_at_ns,
         });
-        let seen = &mut self.seen[server];
-        seen.numbered = *sequence;
-        let held = (precedence.clone(), report.now_ns);
-        seen.held.insert(report.client.into(), held);
-        self.by_text.insert(report.text.to_vec(), precedence);
+        self.seen[server].numbered = *sequence;
         Ok(())
+    }
+
+    fn hold(&mut self, server: usize, report: &Told<'_>, precedence: Precedence) {
+        let held = (precedence.clone(), report.now_ns);
+        self.seen[server].held.insert(report.client.into(), held);
+        self.by_text.insert(report.text.to_vec(), precedence);
     }
 
     /// Compares what is sent with what was numbered.

@@ -3,7 +3,6 @@
 //! One read, all of its lines, one lock for the reports among them, one write.
 
 use crate::config::{Acknowledge, Config, ServerConfig};
-use crate::node::Ticket;
 use crate::service::{Heard, Service};
 use crate::telemetry::{Level, Traffic, Value};
 use std::convert::Infallible;
@@ -161,9 +160,10 @@ struct Session {
 struct Replies {
     out: Vec<u8>,
     heard: Heard,
-    /// The answers to reports in `out` that are not acknowledged yet, and until when not.
+    /// The answers to reports in `out` that are not acknowledged yet, and the sequence that has to
+    /// be before they are.
     promised: Vec<Promised>,
-    ticket: Ticket,
+    sequence: u64,
     /// The lines of those reports, one behind the other.
     lines: Vec<u8>,
 }
@@ -493,7 +493,7 @@ impl Client<'_> {
             return;
         }
         let mut heard = std::mem::take(&mut replies.heard);
-        replies.ticket = self.service.i_am_at(&batch.reports, &mut heard);
+        replies.sequence = self.service.i_am_at(&batch.reports, &mut heard);
         for ((at, outcome), line) in heard.texts.iter().zip(&heard.outcomes).zip(&batch.lines) {
             if *outcome == Outcome::Full {
                 self.refuse(line, "too many clients", replies);
@@ -565,9 +565,15 @@ impl Client<'_> {
         if replies.promised.is_empty() {
             return;
         }
-        let (level, ticket) = (self.settings.acknowledge, replies.ticket);
+        let (level, sequence) = (self.settings.acknowledge, replies.sequence);
         let promised = std::mem::take(&mut replies.promised);
-        if self.service.node.acknowledged(level, ticket).await.is_ok() {
+        if self
+            .service
+            .node
+            .acknowledged(level, sequence)
+            .await
+            .is_ok()
+        {
             for Promised { reply, .. } in &promised {
                 self.log_reply(&replies.out[reply.clone()]);
             }

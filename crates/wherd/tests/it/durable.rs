@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::path::PathBuf;
+use std::process::Stdio;
 
 use crate::herd::{Herd, Setup, Stop, now_text, program, wait_for, wait_until};
 
@@ -124,7 +125,17 @@ fn damage_in_the_middle_is_told_set_aside_and_refetched() {
     let aside = fs::read_dir(path.parent().expect("a folder")).expect("a folder");
     let mut names = aside.flatten().map(|entry| entry.file_name());
     assert!(names.any(|name| name.to_string_lossy().starts_with("journal.damaged-")));
-    // The new file is sound.
+    // What was refetched is written when nobody waits for it, so a moment later.
+    wait_until("a sound file with all", || {
+        let mut verify = program(herd.folder());
+        verify.args(["journal", "verify"]).arg(&path);
+        let words = verify
+            .stdout(Stdio::piped())
+            .output()
+            .expect("a program")
+            .stdout;
+        String::from_utf8_lossy(&words).contains("50 clients")
+    });
     herd.stop("Smith", Stop::Killed);
     herd.stop("Hill", Stop::Killed);
     herd.restart("Hill");
