@@ -8,7 +8,7 @@ use std::hash::Hasher;
 use wherd_proto::{AtText, Origin, Position, Update};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-/// What stands for a client within one replica: its place in the table, for good.
+/// What stands for a client within one replica: its place in the table, until it is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientIndex(pub(crate) u32);
 
@@ -29,6 +29,20 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// Whether the place is free.
+    pub(crate) const fn is_vacant(&self) -> bool {
+        self.text.is_empty()
+    }
+
+    /// Whether it says that its client is forgotten.
+    pub(crate) fn is_forgotten(&self) -> bool {
+        self.at().is_forgotten()
+    }
+
+    pub(crate) const fn ordered_at_ns(&self) -> i64 {
+        self.ordered_at_ns
+    }
+
     pub(crate) const fn origin(&self) -> OriginIndex {
         self.origin
     }
@@ -74,6 +88,9 @@ pub(crate) enum Merge {
 pub(crate) struct Entries {
     by_client: HashTable<u32>,
     list: Vec<Entry>,
+    /// Places in the list that are free.
+    vacant: Vec<u32>,
+    forgotten_count: usize,
     text_bytes: usize,
     digest: Digest,
     /// Clients choose their IDs: without a secret, they could choose ones that collide.
@@ -85,13 +102,26 @@ impl Entries {
         Self {
             by_client: HashTable::new(),
             list: Vec::new(),
+            vacant: Vec::new(),
+            forgotten_count: 0,
             text_bytes: 0,
             digest: Digest::default(),
             hash_keys,
         }
     }
 
+    /// How many clients have an entry, those that are forgotten too.
     pub(crate) const fn count(&self) -> usize {
+        self.list.len() - self.vacant.len()
+    }
+
+    /// How many of them are forgotten.
+    pub(crate) const fn forgotten_count(&self) -> usize {
+        self.forgotten_count
+    }
+
+    /// How many places there are: every [`ClientIndex`] is below.
+    pub(crate) const fn places_count(&self) -> usize {
         self.list.len()
     }
 
@@ -138,7 +168,19 @@ impl Entries {
                 self.replace(client, origins, update, origin);
                 Merge::Newest(client)
             }
-            std::cmp::Ordering::Equal => Merge::Held(client),
+            std::cmp::Ordering::Equal => {
+                // The same update with another text: a bit changed somewhere. One of the two wins
+                // everywhere, or no repair would come to an end.
+                let hash = hash_entry(origins.get(origin), update);
+                match hash.cmp(&self.list[client.0 as usize].hash) {
+                    std::cmp::Ordering::Greater => {
+                        self.replace(client, origins, update, origin);
+                        Merge::Newest(client)
+                    }
+                    std::cmp::Ordering::Equal => Merge::Held(client),
+                    std::cmp::Ordering::Less => Merge::Older(client),
+                }
+            }
             std::cmp::Ordering::Less => Merge::Older(client),
         }
     }
@@ -149,7 +191,7 @@ impl Entries {
         update: &Update<'_>,
         origin: OriginIndex,
     ) -> ClientIndex {
-        let index = u32::try_from(self.list.len()).expect("fewer clients than 2^32");
+        let keys = self.hash_keys;
         let entry = Entry {
             text: Vec::with_capacity(text_capacity(update.at.as_bytes().len())),
             hash: 0,
@@ -160,13 +202,38 @@ impl Entries {
             skew_bytes: 0,
             client_bytes: 0,
         };
-        self.list.push(entry);
+        let index = self.vacant.pop().unwrap_or(self.list.len() as u32);
+        if index as usize == self.list.len() {
+            assert!(index < u32::MAX, "fewer clients than 2^32");
+            self.list.push(entry);
+        } else {
+            self.list[index as usize] = entry;
+        }
         self.replace(ClientIndex(index), origins, update, origin);
-        let (list, keys) = (&self.list, self.hash_keys);
+        let list = &self.list;
         let hash_of = |index: &u32| hash_client(keys, list[*index as usize].at().client());
         self.by_client
             .insert_unique(hash_client(keys, update.at.client()), index, hash_of);
         ClientIndex(index)
+    }
+
+    /// Removes an entry as if it had never been.
+    pub(crate) fn remove(&mut self, client: ClientIndex) {
+        let entry = &self.list[client.0 as usize];
+        if entry.is_vacant() {
+            return;
+        }
+        let hash = hash_client(self.hash_keys, entry.at().client());
+        if let Ok(found) = self.by_client.find_entry(hash, |index| *index == client.0) {
+            found.remove();
+        }
+        self.digest.replace(entry.at().client(), entry.hash, 0);
+        self.forgotten_count -= usize::from(entry.is_forgotten());
+        self.text_bytes -= entry.text.len();
+        let entry = &mut self.list[client.0 as usize];
+        (entry.text, entry.hash) = (Vec::new(), 0);
+        (entry.skew_bytes, entry.client_bytes) = (0, 0);
+        self.vacant.push(client.0);
     }
 
     fn replace(
@@ -180,6 +247,9 @@ impl Entries {
         let text = update.at.as_bytes();
         let hash = hash_entry(origins.get(origin), update);
         self.digest.replace(update.at.client(), entry.hash, hash);
+        let was_forgotten = !entry.is_vacant() && entry.is_forgotten();
+        self.forgotten_count -= usize::from(was_forgotten);
+        self.forgotten_count += usize::from(update.at.is_forgotten());
         self.text_bytes += text.len();
         self.text_bytes -= entry.text.len();
         if entry.text.capacity() < text.len() {

@@ -20,6 +20,7 @@
 pub mod replica;
 
 mod entries;
+mod sweep;
 mod version_vector;
 
 pub mod digest;

@@ -14,6 +14,7 @@
 //! from it is what a neighbour would have received. Nobody answers there, so nothing is
 //! suppressed and no HAVE is due.
 
+use crate::digest::BucketSet;
 use crate::effect::{Effect, Fate, Trace};
 use crate::entries::{ClientIndex, Entries};
 use crate::mutant::is_mutant;
@@ -51,6 +52,12 @@ pub enum LinkFault {
         /// How many are taken.
         max: usize,
     },
+    /// A newer run of this very server is known: two have its name, or its clock was ahead once.
+    #[error("a newer run of this server, {incarnation}, is known")]
+    NewerRun {
+        /// That run.
+        incarnation: u64,
+    },
     /// Only HELLO comes before a link is up, and only then.
     #[error("a frame that has no place on a link that is up")]
     OutOfPlace,
@@ -87,6 +94,10 @@ pub(crate) enum Target {
 const ROUND: u32 = u32::MAX;
 /// How many entries a drain looks at for catch-up, so that it never holds the replica for long.
 const CATCH_UP_STEP: usize = 4096;
+/// What an entry takes in a frame beside its text, about.
+pub(crate) const ENTRY_BYTES: usize = 20;
+/// How long after two digests differed they are compared again.
+const DIGEST_AGAIN_NS: u64 = 1_000_000_000;
 
 /// What a link sends of.
 #[derive(Clone, Copy)]
@@ -125,6 +136,15 @@ pub(crate) struct Link {
     /// What it was told of that.
     kept_told: u64,
     is_kept_due: bool,
+    /// When the other side is told a digest of what is here.
+    digest_due_at_ns: Option<u64>,
+    is_digest_due: bool,
+    /// Vector and both digests, as they were when these differed last though the vectors did not.
+    suspicion: Option<(u64, u64, u64)>,
+    /// The other side is to be told all buckets; whether as an answer to its own.
+    buckets_due: Option<bool>,
+    /// Where the other side differs, and the entries that are still to be looked at for it.
+    repair: Option<(BucketSet, Range<u32>)>,
     /// An [`Effect::LinkReady`] was asked for and not yet drained to the end.
     is_ready: bool,
     updates_sent: u64,
@@ -179,6 +199,11 @@ impl Link {
             kept_for: None,
             kept_told: 0,
             is_kept_due: false,
+            digest_due_at_ns: None,
+            is_digest_due: false,
+            suspicion: None,
+            buckets_due: None,
+            repair: None,
             is_ready: false,
             updates_sent: 0,
             updates_received: 0,
@@ -239,8 +264,44 @@ impl Link {
         }
     }
 
-    pub(crate) const fn next_tick_at_ns(&self) -> Option<u64> {
-        self.have_due_at_ns
+    pub(crate) fn next_tick_at_ns(&self) -> Option<u64> {
+        let due = [self.have_due_at_ns, self.digest_due_at_ns];
+        due.into_iter().flatten().min()
+    }
+
+    /// The other side is told a digest a while later, and then again and again.
+    pub(crate) const fn arm_digest(&mut self, now_ns: u64, wait_ns: u64) {
+        if self.settings.digest_interval_ns > 0 && self.settings.has_catch_up {
+            self.digest_due_at_ns = Some(now_ns + wait_ns);
+        }
+    }
+
+    /// The other side has told its digest, and reflects the same; whether it is certain that the
+    /// tables differ. Once is not: an update may be on its way whose COMMIT is, too. So both sides
+    /// look again soon, and where nothing has changed until then, nothing is on its way.
+    pub(crate) fn suspect(&mut self, vector: u64, theirs: u64, mine: u64, now_ns: u64) -> bool {
+        let now = Some((vector, theirs, mine));
+        let before = std::mem::replace(&mut self.suspicion, now);
+        self.arm_digest(
+            now_ns,
+            DIGEST_AGAIN_NS.min(self.settings.digest_interval_ns),
+        );
+        before == now
+    }
+
+    /// The tables are equal, or cannot be compared.
+    pub(crate) const fn trust(&mut self) {
+        self.suspicion = None;
+    }
+
+    /// The other side is told all buckets.
+    pub(crate) const fn tell_buckets(&mut self, is_answer: bool) {
+        self.buckets_due = Some(is_answer);
+    }
+
+    /// The other side is sent all entries of some buckets, whatever it said to reflect.
+    pub(crate) fn begin_repair(&mut self, buckets: BucketSet, places_count: usize) {
+        self.repair = Some((buckets, 0..places_count as u32));
     }
 
     pub(crate) fn tick(&mut self, reflected: &VersionVector, now_ns: u64) {
@@ -250,6 +311,13 @@ impl Link {
         {
             self.have_due_at_ns = None;
             self.is_have_due = !self.told.covers(reflected);
+        }
+        if self
+            .digest_due_at_ns
+            .is_some_and(|due_at_ns| due_at_ns <= now_ns)
+        {
+            self.arm_digest(now_ns, self.settings.digest_interval_ns);
+            self.is_digest_due = true;
         }
     }
 
@@ -265,12 +333,23 @@ impl Link {
     }
 
     fn has_work(&self) -> bool {
-        self.is_have_due || self.is_kept_due || !self.queue.is_empty() || !self.catch_up.is_empty()
+        self.is_have_due
+            || self.is_kept_due
+            || self.is_digest_due
+            || self.buckets_due.is_some()
+            || self.repair.is_some()
+            || !self.queue.is_empty()
+            || !self.catch_up.is_empty()
     }
 
     /// How many clients wait, and how many entries catch-up has still to look at.
     pub(crate) fn waiting_count(&self) -> usize {
         self.queue.len() - usize::from(self.round.is_some()) + self.catch_up.len()
+    }
+
+    /// What a run numbered is of no concern any more.
+    pub(crate) fn close_run(&mut self, run: OriginIndex) {
+        self.at_hello.drop_origin(run);
     }
 
     /// Whether what the other side had at its HELLO is still on its way to us.
@@ -331,6 +410,14 @@ impl Link {
             frame::write_have(out, &origins.to_wire(reflected));
             self.told.join(reflected);
         }
+        let digest = entries.digest();
+        if std::mem::take(&mut self.is_digest_due) {
+            frame::write_digest(out, origins.hash(reflected), digest.total());
+        }
+        if let Some(is_answer) = self.buckets_due.take() {
+            let (hash, buckets) = (origins.hash(reflected), digest.buckets());
+            frame::write_buckets(out, hash, is_answer, buckets);
+        }
         let mut steps = CATCH_UP_STEP;
         while out.len() < max_bytes {
             let batch = self.take_batch(entries, max_bytes - out.len(), &mut steps, effects);
@@ -381,6 +468,7 @@ impl Link {
                 bytes += self.offer(ClientIndex(slot), entries, &mut batch, effects);
             }
         }
+        bytes += self.take_repair(room_bytes.saturating_sub(bytes), steps, entries, &mut batch);
         while bytes < room_bytes
             && *steps > 0
             && let Some(slot) = self.catch_up.next()
@@ -393,6 +481,33 @@ impl Link {
         batch
     }
 
+    /// Takes entries of buckets in which the other side differs; how many bytes they will take.
+    fn take_repair(
+        &mut self,
+        room_bytes: usize,
+        steps: &mut usize,
+        entries: &Entries,
+        batch: &mut Vec<ClientIndex>,
+    ) -> usize {
+        let mut bytes = 0;
+        while bytes < room_bytes
+            && *steps > 0
+            && let Some((buckets, places)) = &mut self.repair
+        {
+            let Some(place) = places.next() else {
+                self.repair = None;
+                break;
+            };
+            *steps -= 1;
+            let entry = entries.get(ClientIndex(place));
+            if !entry.is_vacant() && buckets.has(entry.update().at.client()) {
+                batch.push(ClientIndex(place));
+                bytes += entry.update().at.as_bytes().len() + ENTRY_BYTES;
+            }
+        }
+        bytes
+    }
+
     /// Adds a client to the batch unless the other side reflects its entry; how many bytes it
     /// will take.
     fn offer(
@@ -403,6 +518,9 @@ impl Link {
         effects: &mut Vec<Effect>,
     ) -> usize {
         let entry = entries.get(client);
+        if entry.is_vacant() {
+            return 0;
+        }
         let update = entry.update();
         // Without catch-up a COMMIT says nothing about what was before the link.
         if let Target::Neighbour(link) = self.target
@@ -422,8 +540,7 @@ impl Link {
             return 0;
         }
         batch.push(client);
-        // The numbers around a text take some twenty bytes.
-        update.at.as_bytes().len() + 20
+        update.at.as_bytes().len() + ENTRY_BYTES
     }
 
     fn write_updates(

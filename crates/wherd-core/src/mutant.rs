@@ -22,6 +22,12 @@ pub enum Mutant {
     CompactWithoutCatchUp,
     /// What is in memory counts as kept.
     KeepInMemory,
+    /// Two servers with one name go on side by side.
+    SkipFence,
+    /// Tables that differ are not repaired.
+    OverlookDivergence,
+    /// That a client was forgotten is itself forgotten at the next sweep.
+    PurgeAtOnce,
 }
 
 /// Whether this defect is planted. A constant `false` without the feature.

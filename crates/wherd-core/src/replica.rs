@@ -3,17 +3,20 @@
 use crate::digest::Digest;
 use crate::effect::{Effect, Fate, Trace};
 use crate::entries::{ClientIndex, Entries, Merge};
-use crate::link::{JournalFile, Link, LinkCounts, LinkFault, LinkIndex, State};
+use crate::link::{ENTRY_BYTES, JournalFile, Link, LinkCounts, LinkFault, LinkIndex, State};
 use crate::mutant::is_mutant;
 use crate::policy::Policy;
+use crate::sweep;
+use crate::sweep::Sweep;
 use crate::version_vector::{OriginIndex, Origins, VersionVector};
 use wherd_proto::frame::{Frame, Updates, WireVector};
 use wherd_proto::{AtText, Origin, Position, Report, Update};
 
-/// What an entry takes in a frame beside its text, about.
-const ENTRY_BYTES: usize = 20;
 /// What an origin takes in a version vector, about.
 const ORIGIN_BYTES: usize = 32;
+/// How long after a link came up digests are compared for the first time, at the most: what went
+/// wrong in catch-up is seen soon.
+const FIRST_DIGEST_NS: u64 = 5_000_000_000;
 
 /// What a replica is told once.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +37,15 @@ pub struct Settings {
     pub max_ahead_ns: i64,
     /// How long after new updates a HAVE goes out, where no COMMIT went before it.
     pub have_interval_ns: u64,
+    /// How often neighbours compare digests; 0: never.
+    pub digest_interval_ns: u64,
+    /// How old a report may be by its own time before its client is gone, by this server's clock;
+    /// 0: it never is. The same on all servers.
+    pub retention_ns: u64,
+    /// How long a server may have been away and still go on from what it had; 0: for ever. For so
+    /// long it is known that a client was forgotten, and what a closed run has numbered. The same
+    /// on all servers.
+    pub away_limit_ns: u64,
     /// Whether there is a journal. Without one, what is in memory counts as kept.
     pub has_journal: bool,
     /// Whether [`Effect::Traced`] is asked for.
@@ -52,6 +64,9 @@ impl Default for Settings {
             max_origins: 10_000,
             max_ahead_ns: 5_000_000_000,
             have_interval_ns: 5_000_000,
+            digest_interval_ns: 0,
+            retention_ns: 0,
+            away_limit_ns: 0,
             has_journal: false,
             is_tracing: false,
             #[cfg(feature = "mutants")]
@@ -91,6 +106,11 @@ pub struct Counts {
     pub sent: u64,
     /// Updates not sent, as the neighbour had said that it has them.
     pub suppressed: u64,
+    /// Times that a neighbour's table was seen to differ from this one though both reflected the
+    /// same. That is a defect, of this program or of a memory, and was repaired.
+    pub diverged: u64,
+    /// Entries removed because they were too old, or forgotten for long enough.
+    pub expired: u64,
 }
 
 /// Where a client was last.
@@ -106,7 +126,7 @@ pub struct Located<'a> {
 
 /// One server's copy of the herd's state.
 ///
-/// Inputs are [`report`](Self::report) (clients), [`link_up`](Self::link_up),
+/// Inputs are [`report`](Self::report) and [`forget`](Self::forget) (clients), [`link_up`](Self::link_up),
 /// [`link_down`](Self::link_down) and [`receive`](Self::receive) (neighbours), and
 /// [`tick`](Self::tick) (time). Each pushes the effects that it asks for. [`drain`](Self::drain)
 /// answers [`Effect::LinkReady`]. Everything else reads.
@@ -133,6 +153,7 @@ pub struct Replica {
     durable: VersionVector,
     /// What each neighbour said that it keeps of the updates of this run.
     kept_by: Vec<u64>,
+    sweep: Sweep,
     counts: Counts,
 }
 
@@ -156,6 +177,7 @@ impl Replica {
             journal: [None, None],
             durable: VersionVector::default(),
             kept_by: vec![0; link_count],
+            sweep: Sweep::default(),
             counts: Counts::default(),
         }
     }
@@ -203,6 +225,40 @@ impl Replica {
                 Outcome::Older
             }
         }
+    }
+
+    /// Forgets a client, here and everywhere; whether there was anything to forget. It is known
+    /// again when it reports with a later time.
+    ///
+    /// It is safe when this run's [`sequence`](Self::sequence) is kept.
+    pub fn forget(
+        &mut self,
+        client: &[u8],
+        wall_ns: i64,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) -> bool {
+        let Some(held) = self.entries.find(client) else {
+            return false;
+        };
+        let entry = self.entries.get(held);
+        if entry.is_forgotten() {
+            return false;
+        }
+        let ordered_at_ns = wall_ns.max(entry.ordered_at_ns().saturating_add(1));
+        let mut text = Vec::new();
+        let (skew_bytes, client_bytes) = AtText::write_forgotten(&mut text, client, ordered_at_ns);
+        let update = Update {
+            sequence: self.sequence + 1,
+            ordered_at_ns,
+            position: Position::default(),
+            at: AtText::from_parts(&text, skew_bytes, client_bytes),
+        };
+        self.sequence = update.sequence;
+        self.merge(&update, self.me, None, effects);
+        self.reflected.raise(self.me, self.sequence);
+        self.after_change(now_ns, effects);
+        true
     }
 
     /// Takes a frame of a journal's batch, in the order of the file, before any link is up.
@@ -257,7 +313,11 @@ impl Replica {
     /// Begins a new file, to which all entries are written.
     pub fn begin_journal(&mut self, effects: &mut Vec<Effect>) {
         let is_skipped = is_mutant!(self.settings, CompactWithoutCatchUp);
-        let count = if is_skipped { 0 } else { self.entries.count() };
+        let count = if is_skipped {
+            0
+        } else {
+            self.entries.places_count()
+        };
         let mut link = Link::to_journal(self.settings, VersionVector::default(), count);
         link.queue_round(&self.reflected);
         link.ask_for_drain(effects);
@@ -360,8 +420,12 @@ impl Replica {
         let theirs = self.check_vector(theirs)?;
         // All entries are looked at even where `theirs` covers what is reflected here: some may be
         // ahead of that, and the COMMIT that makes up for it will go on to this link, too.
-        let count = self.entries.count();
-        let up = Link::to_neighbour(link, self.settings, theirs, count);
+        let count = self.entries.places_count();
+        let mut up = Link::to_neighbour(link, self.settings, theirs, count);
+        up.arm_digest(
+            now_ns,
+            FIRST_DIGEST_NS.min(self.settings.digest_interval_ns),
+        );
         self.links[link.0] = Some(up);
         self.after_change(now_ns, effects);
         Ok(())
@@ -413,11 +477,52 @@ impl Replica {
                     effects.push(Effect::Kept);
                 }
             }
-            Frame::Ping(_) | Frame::Pong(_) | Frame::Unknown => {}
-            Frame::Hello(_) | Frame::Refusal(_) => return Err(LinkFault::OutOfPlace),
+            Frame::Digest {
+                reflected_hash,
+                digest,
+            } => self.compare_digests(link, *reflected_hash, *digest, now_ns),
+            Frame::Buckets {
+                reflected_hash,
+                is_answer,
+                buckets,
+            } => self.compare_buckets(link, *reflected_hash, *is_answer, buckets),
+            Frame::Clock(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Unknown => {}
+            Frame::Hello(_) | Frame::Refusal(_) | Frame::Superseded(_) => {
+                return Err(LinkFault::OutOfPlace);
+            }
         }
         self.after_change(now_ns, effects);
         Ok(())
+    }
+
+    fn compare_digests(&mut self, link: LinkIndex, vector: u64, theirs: u64, now_ns: u64) {
+        let mine = self.entries.digest().total();
+        let is_comparable = self.origins.hash(&self.reflected) == vector;
+        let Some(link) = &mut self.links[link.0] else {
+            return;
+        };
+        if !is_comparable || theirs == mine || is_mutant!(self.settings, OverlookDivergence) {
+            link.trust();
+        } else if link.suspect(vector, theirs, mine, now_ns) {
+            self.counts.diverged += 1;
+            link.tell_buckets(false);
+        }
+    }
+
+    fn compare_buckets(&mut self, link: LinkIndex, vector: u64, is_answer: bool, theirs: &[u64]) {
+        if self.origins.hash(&self.reflected) != vector {
+            return;
+        }
+        let differing = self.entries.digest().differing(theirs);
+        let places_count = self.entries.places_count();
+        if let Some(link) = &mut self.links[link.0]
+            && !differing.is_empty()
+        {
+            link.begin_repair(differing, places_count);
+            if !is_answer {
+                link.tell_buckets(true);
+            }
+        }
     }
 
     fn receive_updates(
@@ -491,8 +596,9 @@ impl Replica {
         Ok(())
     }
 
-    /// Time went on.
-    pub fn tick(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+    /// Time went on; `wall_ns` is the wall clock since 1970.
+    pub fn tick(&mut self, now_ns: u64, wall_ns: i64, effects: &mut Vec<Effect>) {
+        self.sweep(now_ns, wall_ns);
         for link in self.links.iter_mut().flatten() {
             link.tick(&self.reflected, now_ns);
             link.ask_for_drain(effects);
@@ -502,11 +608,39 @@ impl Replica {
     /// When [`tick`](Self::tick) wants to be called; `None`: not before the next input.
     #[must_use]
     pub fn next_tick_at_ns(&self) -> Option<u64> {
-        self.links
-            .iter()
-            .flatten()
-            .filter_map(Link::next_tick_at_ns)
-            .min()
+        let links = self.links.iter().flatten();
+        let of_links = links.filter_map(Link::next_tick_at_ns);
+        of_links.chain(self.sweep.due_at_ns()).min()
+    }
+
+    /// Removes some entries that are too old, and runs that were closed long ago.
+    fn sweep(&mut self, now_ns: u64, wall_ns: i64) {
+        let has_any = self.has_what_will_be_over();
+        let places = self
+            .sweep
+            .step(now_ns, has_any, self.entries.places_count(), &self.settings);
+        for place in places {
+            let client = ClientIndex(place);
+            let entry = self.entries.get(client);
+            if !entry.is_vacant() && sweep::is_over(entry, wall_ns, &self.settings) {
+                self.entries.remove(client);
+                self.counts.expired += 1;
+            }
+        }
+        let limit_ns = self.settings.away_limit_ns;
+        for run in self.origins.close_runs(wall_ns, limit_ns) {
+            self.reflected.drop_origin(run);
+            self.durable.drop_origin(run);
+            for link in self.links.iter_mut().flatten() {
+                link.close_run(run);
+            }
+        }
+    }
+
+    const fn has_what_will_be_over(&self) -> bool {
+        let settings = &self.settings;
+        (settings.retention_ns > 0 && self.entries.count() > 0)
+            || (settings.away_limit_ns > 0 && self.entries.forgotten_count() > 0)
     }
 
     /// Writes what a link has to send behind what `out` has, about `max_bytes` in all at the
@@ -537,10 +671,14 @@ impl Replica {
         has_more
     }
 
-    /// The newest report of a client; `None` where none was heard.
+    /// The newest report of a client; `None` where none was heard, or it is over at `wall_ns`
+    /// since 1970.
     #[must_use]
-    pub fn locate(&self, client: &[u8]) -> Option<Located<'_>> {
+    pub fn locate(&self, client: &[u8], wall_ns: i64) -> Option<Located<'_>> {
         let entry = self.entries.get(self.entries.find(client)?);
+        if entry.is_forgotten() || sweep::is_over(entry, wall_ns, &self.settings) {
+            return None;
+        }
         let update = entry.update();
         let origin = self.origins.get(entry.origin());
         Some(Located {
@@ -577,7 +715,7 @@ impl Replica {
     /// How many clients are known.
     #[must_use]
     pub const fn clients_count(&self) -> usize {
-        self.entries.count()
+        self.entries.count() - self.entries.forgotten_count()
     }
 
     /// About how many bytes a new journal file would have.
@@ -674,6 +812,9 @@ impl Replica {
 
     /// Lets what changed have its rounds, and asks for the drains.
     fn after_change(&mut self, now_ns: u64, effects: &mut Vec<Effect>) {
+        if self.has_what_will_be_over() {
+            self.sweep.arm(now_ns, &self.settings);
+        }
         if !self.settings.has_journal {
             for link in self.links.iter_mut().flatten() {
                 link.keep(&self.reflected);
@@ -694,12 +835,34 @@ impl Replica {
         Ok(vector)
     }
 
-    fn check_room<'a>(&self, origins: impl Iterator<Item = &'a Origin>) -> Result<(), LinkFault> {
+    fn check_room<'a>(
+        &self,
+        origins: impl Iterator<Item = &'a Origin> + Clone,
+    ) -> Result<(), LinkFault> {
+        self.check_fence(origins.clone())?;
         let max = self.settings.max_origins;
         if self.origins.count() + self.origins.new_count(origins) > max {
             return Err(LinkFault::TooManyOrigins { max });
         }
         Ok(())
+    }
+
+    /// Of two servers with one name the newer run stays.
+    fn check_fence<'a>(
+        &self,
+        mut origins: impl Iterator<Item = &'a Origin>,
+    ) -> Result<(), LinkFault> {
+        let me = self.me();
+        // What is replayed tells of runs before this one, which has not begun.
+        if me.incarnation == 0 || is_mutant!(self.settings, SkipFence) {
+            return Ok(());
+        }
+        let newer = origins.find(|o| o.incarnation > me.incarnation && o.server == me.server);
+        newer.map_or(Ok(()), |newer| {
+            Err(LinkFault::NewerRun {
+                incarnation: newer.incarnation,
+            })
+        })
     }
 
     /// Nobody can have of us what we did not number.

@@ -1,8 +1,9 @@
 //! How much of each origin is reflected.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use wherd_proto::frame::WireVector;
 use wherd_proto::{Origin, ServerName};
+use xxhash_rust::xxh3::Xxh3Default;
 
 /// What stands for an [`Origin`] within one replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +14,10 @@ pub struct OriginIndex(pub(crate) u32);
 pub(crate) struct Origins {
     list: Vec<Origin>,
     indexes: BTreeMap<Origin, OriginIndex>,
+    /// Runs that were closed so long ago that nobody has to tell what they numbered.
+    closed: BTreeSet<OriginIndex>,
+    /// Before this time nothing more is closed, in milliseconds since 1970.
+    none_closed_before_ms: u64,
 }
 
 impl Origins {
@@ -56,13 +61,60 @@ impl Origins {
             .collect()
     }
 
+    /// Says whether two vectors are equal, on whichever servers.
+    pub(crate) fn hash(&self, vector: &VersionVector) -> u64 {
+        let mut hasher = Xxh3Default::new();
+        for (origin, sequence) in self.to_wire(vector) {
+            hasher.update(origin.server.as_str().as_bytes());
+            hasher.update(&origin.incarnation.to_le_bytes());
+            hasher.update(&sequence.to_le_bytes());
+        }
+        hasher.digest()
+    }
+
     pub(crate) fn intern_all(&mut self, wire: &WireVector) -> VersionVector {
         let mut vector = VersionVector::default();
         for (origin, sequence) in wire {
-            vector.raise(self.intern(origin), *sequence);
+            let index = self.intern(origin);
+            if !self.closed.contains(&index) {
+                vector.raise(index, *sequence);
+            }
         }
         vector
     }
+
+    /// Runs that nobody has to tell of from here on: their server has begun another more than
+    /// `limit_ns` ago. Who was away for that long starts empty, and everybody else has what they
+    /// numbered.
+    ///
+    /// A function of the runs and the time alone, so that all servers come to it by themselves.
+    pub(crate) fn close_runs(&mut self, wall_ns: i64, limit_ns: u64) -> Vec<OriginIndex> {
+        let (now_ms, mut closed) = (wall_ns.unsigned_abs() / 1_000_000, Vec::new());
+        if limit_ns == 0 || now_ms < self.none_closed_before_ms {
+            return closed;
+        }
+        self.none_closed_before_ms = now_ms + CLOSE_INTERVAL_MS;
+        let latest_ms = now_ms.saturating_sub(limit_ns / 1_000_000);
+        let runs: Vec<_> = self.indexes.iter().collect();
+        for pair in runs.windows(2) {
+            let [(run, index), (next, _)] = pair else {
+                continue;
+            };
+            if run.server == next.server && started_at_ms(next) < latest_ms {
+                closed.push(**index);
+            }
+        }
+        self.closed.extend(&closed);
+        closed
+    }
+}
+
+/// How often it is looked for runs that were closed long ago.
+const CLOSE_INTERVAL_MS: u64 = 3_600_000;
+
+/// When a run began: its incarnation is the time, and twenty random bits.
+const fn started_at_ms(run: &Origin) -> u64 {
+    run.incarnation >> 20
 }
 
 /// Highest sequence reflected, for each origin. Absent means 0: nothing yet.
@@ -84,6 +136,13 @@ impl VersionVector {
             self.0.resize(index + 1, 0);
         }
         self.0[index] = self.0[index].max(sequence);
+    }
+
+    /// Nothing of an origin is known to be reflected any more.
+    pub(crate) fn drop_origin(&mut self, origin: OriginIndex) {
+        if let Some(sequence) = self.0.get_mut(origin.0 as usize) {
+            *sequence = 0;
+        }
     }
 
     /// Raises every origin to what `other` has of it.

@@ -13,7 +13,11 @@
 //! | 4 | COMMIT | number, then postcard of a vector |
 //! | 5 | HAVE | postcard of a vector |
 //! | 6, 7 | PING, PONG | 8 bytes that come back |
+//! | 8 | SUPERSEDED | 8 bytes: an incarnation |
 //! | 128 | KEPT | sequence |
+//! | 129 | DIGEST | 8 bytes: hash of a vector; 8 bytes: digest |
+//! | 130 | BUCKETS | 8 bytes: hash of a vector; 1 byte: is it an answer; 8 bytes for each bucket |
+//! | 131 | CLOCK | 8 bytes: nanoseconds since 1970 |
 //!
 //! An entry of UPDATES: index of its origin in this frame; where that index is new, the origin's
 //! name (length, bytes) and incarnation; sequence; ordered_at_ns; length of the AT text; the text.
@@ -32,6 +36,9 @@ pub const PROTOCOL_VERSION: u16 = 1;
 /// Length and kind.
 pub const HEADER_BYTES: usize = 5;
 const FIRST_IGNORABLE_KIND: u8 = 128;
+
+/// How many buckets a digest has: where two differ, one in 4,096 of the clients is looked at.
+pub const BUCKETS: usize = 4096;
 
 /// Highest sequence for each origin, as it travels.
 pub type WireVector = BTreeMap<Origin, u64>;
@@ -78,6 +85,27 @@ pub enum Frame<'a> {
     /// The sender keeps all updates of the receiver's run up to this one: they would be there
     /// after a crash. Sent to who asks for it in HELLO.
     Kept(u64),
+    /// Why the link is not wanted: a newer run of the receiver is linked.
+    Superseded(u64),
+    /// What the sender holds, in two numbers. Where the vectors are equal, so are the digests.
+    Digest {
+        /// Hash of what the sender reflects.
+        reflected_hash: u64,
+        /// All of its table in one number.
+        digest: u64,
+    },
+    /// What the sender holds, by bucket: where it differs though the vectors are equal, both sides
+    /// send what they have.
+    Buckets {
+        /// Hash of what the sender reflects.
+        reflected_hash: u64,
+        /// Whether it answers such a frame.
+        is_answer: bool,
+        /// [`BUCKETS`] sums.
+        buckets: Vec<u64>,
+    },
+    /// What the sender's clock shows, in nanoseconds since 1970.
+    Clock(u64),
     /// A kind that this version does not know and may skip.
     Unknown,
 }
@@ -145,16 +173,17 @@ pub fn decode(bytes: &[u8], limit: usize) -> Result<Option<(Frame<'_>, usize)>, 
         }
         5 => Frame::Have(from_postcard(payload, "HAVE")?),
         6 | 7 => {
-            let value = payload
-                .try_into()
-                .map_err(|_| FrameError::Malformed("PING"))?;
-            let value = u64::from_le_bytes(value);
+            let value = take_last_u64(payload, "PING")?;
             if kind == 6 {
                 Frame::Ping(value)
             } else {
                 Frame::Pong(value)
             }
         }
+        8 => Frame::Superseded(take_last_u64(payload, "SUPERSEDED")?),
+        129 => decode_digest(payload).ok_or(FrameError::Malformed("DIGEST"))?,
+        130 => decode_buckets(payload).ok_or(FrameError::Malformed("BUCKETS"))?,
+        131 => Frame::Clock(take_last_u64(payload, "CLOCK")?),
         FIRST_IGNORABLE_KIND => {
             let mut payload = payload;
             let sequence = take_varint(&mut payload).filter(|_| payload.is_empty());
@@ -213,6 +242,39 @@ pub fn write_pong(out: &mut Vec<u8>, value: u64) {
 pub fn write_kept(out: &mut Vec<u8>, sequence: u64) {
     let start = begin(out, FIRST_IGNORABLE_KIND);
     put_varint(out, sequence);
+    end(out, start);
+}
+
+/// Writes a SUPERSEDED behind what `out` has.
+pub fn write_superseded(out: &mut Vec<u8>, incarnation: u64) {
+    let start = begin(out, 8);
+    out.extend_from_slice(&incarnation.to_le_bytes());
+    end(out, start);
+}
+
+/// Writes a DIGEST behind what `out` has.
+pub fn write_digest(out: &mut Vec<u8>, reflected_hash: u64, digest: u64) {
+    let start = begin(out, 129);
+    out.extend_from_slice(&reflected_hash.to_le_bytes());
+    out.extend_from_slice(&digest.to_le_bytes());
+    end(out, start);
+}
+
+/// Writes a BUCKETS behind what `out` has; `buckets` are [`BUCKETS`].
+pub fn write_buckets(out: &mut Vec<u8>, reflected_hash: u64, is_answer: bool, buckets: &[u64]) {
+    let start = begin(out, 130);
+    out.extend_from_slice(&reflected_hash.to_le_bytes());
+    out.push(u8::from(is_answer));
+    for sum in buckets {
+        out.extend_from_slice(&sum.to_le_bytes());
+    }
+    end(out, start);
+}
+
+/// Writes a CLOCK behind what `out` has.
+pub fn write_clock(out: &mut Vec<u8>, wall_ns: u64) {
+    let start = begin(out, 131);
+    out.extend_from_slice(&wall_ns.to_le_bytes());
     end(out, start);
 }
 
@@ -293,6 +355,35 @@ fn decode_updates(mut payload: &[u8]) -> Option<Updates<'_>> {
         ));
     }
     Some(updates)
+}
+
+fn decode_digest(payload: &[u8]) -> Option<Frame<'static>> {
+    let (reflected_hash, rest) = payload.split_first_chunk()?;
+    Some(Frame::Digest {
+        reflected_hash: u64::from_le_bytes(*reflected_hash),
+        digest: u64::from_le_bytes(rest.try_into().ok()?),
+    })
+}
+
+fn decode_buckets(payload: &[u8]) -> Option<Frame<'static>> {
+    let (reflected_hash, rest) = payload.split_first_chunk()?;
+    let (is_answer, rest) = rest.split_first()?;
+    let (sums, rest) = rest.as_chunks::<8>();
+    if *is_answer > 1 || sums.len() != BUCKETS || !rest.is_empty() {
+        return None;
+    }
+    Some(Frame::Buckets {
+        reflected_hash: u64::from_le_bytes(*reflected_hash),
+        is_answer: *is_answer == 1,
+        buckets: sums.iter().map(|sum| u64::from_le_bytes(*sum)).collect(),
+    })
+}
+
+fn take_last_u64(payload: &[u8], kind: &'static str) -> Result<u64, FrameError> {
+    let bytes = payload
+        .try_into()
+        .map_err(|_| FrameError::Malformed(kind))?;
+    Ok(u64::from_le_bytes(bytes))
 }
 
 fn begin(out: &mut Vec<u8>, kind: u8) -> usize {
@@ -431,6 +522,10 @@ mod tests {
         write_ping(&mut out, 42);
         write_pong(&mut out, 43);
         write_kept(&mut out, 300);
+        write_superseded(&mut out, 44);
+        write_digest(&mut out, 45, 46);
+        write_buckets(&mut out, 47, true, &[48; BUCKETS]);
+        write_clock(&mut out, 49);
         out
     }
 
@@ -476,7 +571,18 @@ mod tests {
                 Frame::Have(WireVector::new()),
                 Frame::Ping(42),
                 Frame::Pong(43),
-                Frame::Kept(300)
+                Frame::Kept(300),
+                Frame::Superseded(44),
+                Frame::Digest {
+                    reflected_hash: 45,
+                    digest: 46
+                },
+                Frame::Buckets {
+                    reflected_hash: 47,
+                    is_answer: true,
+                    buckets: vec![48; BUCKETS]
+                },
+                Frame::Clock(49)
             ]
         );
     }

@@ -8,6 +8,9 @@ use thiserror::Error;
 /// The longest client ID, in bytes, whatever a configuration says: its length is kept in a byte.
 pub const MAX_CLIENT_ID_BYTES: usize = 255;
 
+/// What stands for the position of a client that was forgotten.
+const FORGOTTEN: &[u8] = b"-";
+
 /// The name of a server: one to 64 letters, digits, `_`, `-` or `.`, the first no `.` or `-`.
 ///
 /// It stands in AT lines between spaces and names a log file, hence the narrow alphabet.
@@ -105,6 +108,9 @@ pub struct Report<'a> {
 /// server's name, `skew client position time`, one space between them.
 ///
 /// Made at the origin, then copied byte for byte: every server answers what the client was told.
+///
+/// In the text of a client that was forgotten the position is `-`, which no client can say; nobody
+/// is answered with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AtText<'a> {
     bytes: &'a [u8],
@@ -113,8 +119,8 @@ pub struct AtText<'a> {
 }
 
 impl<'a> AtText<'a> {
-    /// Reads a text that a neighbour sent, with the position it tells; `None` where this is not
-    /// such a text.
+    /// Reads a text that a neighbour sent, with the position it tells (0, 0 where it tells none);
+    /// `None` where this is not such a text.
     #[must_use]
     pub fn parse(bytes: &'a [u8]) -> Option<(Self, Position)> {
         let mut operands = bytes.split(|byte| *byte == b' ');
@@ -126,11 +132,38 @@ impl<'a> AtText<'a> {
         if !is_whole || Timestamp::parse(time).is_err() {
             return None;
         }
-        let position = Position::parse(position).ok()?;
+        let position = if position == FORGOTTEN {
+            Position::default()
+        } else {
+            Position::parse(position).ok()?
+        };
         Some((
             Self::from_parts(bytes, skew.len() as u8, client.len() as u8),
             position,
         ))
+    }
+
+    /// Writes the text of a client that is forgotten at a time since 1970 behind what `out` has;
+    /// the lengths are for [`from_parts`](Self::from_parts).
+    pub fn write_forgotten(out: &mut Vec<u8>, client: &[u8], at_ns: i64) -> (u8, u8) {
+        let start = out.len();
+        Timestamp::from_ns(0).skew_at(0).write(out);
+        let skew_bytes = (out.len() - start) as u8;
+        let (seconds, ns) = (at_ns / 1_000_000_000, at_ns % 1_000_000_000);
+        let time = format!("{seconds}.{ns:09}");
+        for operand in [client, FORGOTTEN, time.as_bytes()] {
+            out.push(b' ');
+            out.extend_from_slice(operand);
+        }
+        (skew_bytes, client.len() as u8)
+    }
+
+    /// Whether it says that its client is forgotten, and not where it is.
+    #[must_use]
+    pub fn is_forgotten(self) -> bool {
+        let position = usize::from(self.skew_bytes) + usize::from(self.client_bytes) + 2;
+        // Every position begins with a sign and a digit.
+        self.bytes[position..].starts_with(b"- ")
     }
 
     /// Names the parts of a text that was written or parsed before: the lengths of its skew and
@@ -230,4 +263,32 @@ pub struct Update<'a> {
     pub position: Position,
     /// What every server answers.
     pub at: AtText<'a>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_forgotten_reads_back_as_that() {
+        let mut bytes = Vec::new();
+        let (skew, client) = AtText::write_forgotten(&mut bytes, b"kiwi", 1_000_000_005);
+        assert_eq!(bytes, b"+0.000000000 kiwi - 1.000000005");
+        let (at, position) = AtText::parse(&bytes).expect("an AT text");
+        assert_eq!(at, AtText::from_parts(&bytes, skew, client));
+        assert!(at.is_forgotten());
+        assert_eq!(position, Position::default());
+    }
+
+    #[test]
+    fn a_position_with_a_sign_is_not_forgotten() {
+        for text in [
+            "+0.000000000 kiwi -1-2 5",
+            "+0.000000000 - +1-2 5",
+            "-1.000000000 -- -0.5+0 5",
+        ] {
+            let (at, _) = AtText::parse(text.as_bytes()).expect("an AT text");
+            assert!(!at.is_forgotten(), "{text}");
+        }
+    }
 }

@@ -11,6 +11,7 @@
 mod folder;
 mod replay;
 
+use crate::clock;
 use crate::config::JournalConfig;
 use crate::node::Node;
 use crate::telemetry::{Level, Value};
@@ -268,7 +269,7 @@ impl Worker {
     fn go_on(&mut self, replayed: &Replayed) -> io::Result<()> {
         let mut writer = Writer::go_on(&self.folder.current(), replayed)?;
         let (mut record, run) = (Vec::new(), self.node.origin.incarnation);
-        journal::write_run(&mut record, run, writer.next_number(), now_ms());
+        journal::write_run(&mut record, run, writer.next_number(), clock::wall_ms());
         writer.append(&record)?;
         self.journal.time_flush(|| writer.flush())?;
         self.node
@@ -399,7 +400,11 @@ impl Worker {
     fn write_next(&mut self) -> io::Result<bool> {
         if self.next.is_none() {
             let owner = self.node.journal_owner();
-            self.next = Some(Writer::create(&self.folder.next(), &owner, now_ms())?);
+            self.next = Some(Writer::create(
+                &self.folder.next(),
+                &owner,
+                clock::wall_ms(),
+            )?);
             self.node
                 .change_journal(|replica, effects| replica.begin_journal(effects));
         }
@@ -479,7 +484,7 @@ fn fill(node: &Node, file: JournalFile, number: u64, record: &mut Vec<u8>) -> bo
         JournalFile::Next => NEXT_BYTES,
     };
     record.clear();
-    let start = journal::begin_record(record, Kind::Batch, number, now_ms());
+    let start = journal::begin_record(record, Kind::Batch, number, clock::wall_ms());
     let mut has_more = true;
     while has_more && record.len() < most_bytes {
         let most_bytes = record.len() + DRAIN_BYTES;
@@ -515,7 +520,7 @@ pub(crate) fn log_replayed(node: &Node, folder: &Folder, replayed: &Replayed) {
         node.log.event(Level::Notice, "journal.torn", &fields);
     }
     if !replayed.damage.is_empty() {
-        let aside = folder.set_aside("damaged", now_ms());
+        let aside = folder.set_aside("damaged", clock::wall_ms());
         let aside = aside.map_or_else(|e| e.to_string(), |path| path.display().to_string());
         let fields = [file, ("aside", aside.as_str().into())];
         node.log.event(Level::Warning, "journal.set_aside", &fields);
@@ -538,12 +543,6 @@ impl Drop for AbortOnPanic {
             std::process::abort();
         }
     }
-}
-
-/// Milliseconds since 1970.
-pub(crate) fn now_ms() -> u64 {
-    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since_1970.unwrap_or_default().as_millis() as u64
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

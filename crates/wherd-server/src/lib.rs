@@ -17,6 +17,7 @@ mod journal;
 mod neighbour;
 mod node;
 
+mod clock;
 mod places;
 
 mod telemetry;

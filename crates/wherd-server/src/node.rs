@@ -1,7 +1,8 @@
 //! The one place where replicated state is locked, changed and acted on.
 
+use crate::clock;
 use crate::config::{self, Acknowledge, Config, ServerConfig};
-use crate::journal::{Journal, NotKept, now_ms};
+use crate::journal::{Journal, NotKept};
 use crate::neighbour::{self, Outlet};
 use crate::status::{DigestAnswer, NeighbourStatus};
 use crate::telemetry::{Level, Log, Metrics, Reading, Traffic, Value};
@@ -241,7 +242,7 @@ impl Node {
     /// `None` where it was never heard of.
     pub(crate) fn locate(&self, client: &[u8], out: &mut Vec<u8>) -> Option<Position> {
         let state = self.lock();
-        let located = state.replica.locate(client)?;
+        let located = state.replica.locate(client, clock::wall_ns())?;
         reply::write_at(out, &located.origin.server, located.at);
         Some(located.position)
     }
@@ -394,7 +395,9 @@ impl Node {
                 Some(at_ns) => {
                     let wait = Duration::from_nanos(at_ns.saturating_sub(self.now_ns()));
                     tokio::time::sleep(wait).await;
-                    self.change(|replica, now_ns, effects| replica.tick(now_ns, effects));
+                    self.change(|replica, now_ns, effects| {
+                        replica.tick(now_ns, clock::wall_ns(), effects);
+                    });
                 }
             }
         }
@@ -685,7 +688,7 @@ fn is_current(state: &State, link: LinkIndex, connection: u64) -> bool {
 /// A number for this run that is larger than those of earlier runs, whatever the clock says, and
 /// shared with none: the time in milliseconds, and twenty random bits.
 fn fresh_incarnation(newest_run: u64) -> u64 {
-    let ms = now_ms().max((newest_run >> RANDOM_BITS) + 1);
+    let ms = clock::wall_ms().max((newest_run >> RANDOM_BITS) + 1);
     ms << RANDOM_BITS | random() & ((1 << RANDOM_BITS) - 1)
 }
 

@@ -1,10 +1,10 @@
 //! The verbs that every front end offers.
 
+use crate::clock;
 use crate::node::Node;
 use crate::places::Places;
 use crate::telemetry::Traffic;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 use wherd_core::Outcome;
 use wherd_proto::{AtTexts, Question, Report};
 
@@ -30,7 +30,7 @@ impl Service {
     /// Takes reports of clients, in their order. `heard` then has an outcome and a text for each;
     /// they are acknowledged when the sequence is that this returns.
     pub(crate) fn i_am_at(&self, reports: &[Report<'_>], heard: &mut Heard) -> u64 {
-        let received_at_ns = wall_clock_ns();
+        let received_at_ns = clock::wall_ns();
         heard.texts.write(reports, received_at_ns);
         heard.outcomes.clear();
         let reports = reports.iter().zip(heard.texts.iter());
@@ -61,12 +61,4 @@ impl Service {
         }
         true
     }
-}
-
-/// Nanoseconds since 1970.
-fn wall_clock_ns() -> i64 {
-    let since_1970 = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX)
 }

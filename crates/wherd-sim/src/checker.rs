@@ -193,7 +193,7 @@ impl Checker {
         now_ns: u64,
     ) -> Result<(), Violation> {
         for client in &self.clients {
-            let located = replica.locate(client.as_bytes());
+            let located = replica.locate(client.as_bytes(), 0);
             let held = located.and_then(|located| self.by_text.get(located.at.as_bytes()));
             if held.is_none() && located.is_some() {
                 return broken(Invariant::Invented, || format!("{client} is {located:?}"));
@@ -299,7 +299,10 @@ impl Checker {
     fn agree_pair(&self, a: &Replica, b: &Replica) -> Result<(), Violation> {
         let names = || format!("{} and {}", a.me(), b.me());
         for client in &self.clients {
-            let (at_a, at_b) = (a.locate(client.as_bytes()), b.locate(client.as_bytes()));
+            let (at_a, at_b) = (
+                a.locate(client.as_bytes(), 0),
+                b.locate(client.as_bytes(), 0),
+            );
             if at_a != at_b {
                 return broken(Invariant::Agreement, || {
                     format!("{client} at {}: {at_a:?} and {at_b:?}", names())

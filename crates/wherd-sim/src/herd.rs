@@ -341,8 +341,9 @@ impl<'a> Herd<'a> {
         }
         self.servers[server].tick_at_ns = None;
         let mut effects = Vec::new();
+        let wall_ns = self.servers[server].wall_ns(self.now_ns);
         if let Some(replica) = &mut self.servers[server].replica {
-            replica.tick(self.now_ns, &mut effects);
+            replica.tick(self.now_ns, wall_ns, &mut effects);
         }
         self.settle(server, &effects)
     }

@@ -1,6 +1,7 @@
 //! The rules of the core, one by one.
 
 mod journal;
+mod repair;
 
 use super::*;
 use proptest::prelude::*;
@@ -164,7 +165,9 @@ fn have(reflected: &[(&str, u64)]) -> Vec<u8> {
 }
 
 fn position_of(server: &Replica, client: &str) -> Option<String> {
-    server.locate(client.as_bytes()).map(|l| show_at(l.at))
+    server
+        .locate(client.as_bytes(), NOW_S * 1_000_000_000)
+        .map(|l| show_at(l.at))
 }
 
 #[test]
@@ -349,15 +352,15 @@ fn a_have_is_due_five_ms_after_a_change_unless_a_commit_went() {
     up(&mut hill, ONE, &[]);
     report(&mut hill, "kiwi 5 900");
     assert_eq!(hill.next_tick_at_ns(), Some(5 * MS));
-    hill.tick(5 * MS - 1, &mut Vec::new());
+    hill.tick(5 * MS - 1, NOW_S * 1_000_000_000, &mut Vec::new());
     assert_eq!(hill.next_tick_at_ns(), Some(5 * MS));
-    hill.tick(5 * MS, &mut Vec::new());
+    hill.tick(5 * MS, NOW_S * 1_000_000_000, &mut Vec::new());
     assert_eq!(hill.next_tick_at_ns(), None);
     check_sent(&mut hill, ONE, &["HAVE Hill:1", "kiwi 5", "COMMIT Hill:1"]);
 
     report(&mut hill, "kiwi 6 901");
     check_sent(&mut hill, ONE, &["kiwi 6", "COMMIT Hill:2"]);
-    hill.tick(10 * MS, &mut Vec::new());
+    hill.tick(10 * MS, NOW_S * 1_000_000_000, &mut Vec::new());
     check_sent(&mut hill, ONE, &[]);
 }
 
@@ -584,7 +587,7 @@ fn a_link_is_asked_for_once_until_it_is_drained() {
     hill.link_up(OTHER, &vector(&[]), 0, &mut effects)
         .expect("a link");
     report(&mut hill, "moa 5 900");
-    hill.tick(0, &mut effects);
+    hill.tick(0, NOW_S * 1_000_000_000, &mut effects);
     assert_eq!(effects, [Effect::LinkReady(OTHER)]);
 }
 
@@ -597,7 +600,7 @@ fn a_quiet_pair_falls_silent() {
     talk(&mut hill, &mut smith);
     for server in [&mut hill, &mut smith] {
         let mut effects = Vec::new();
-        server.tick(1000 * MS, &mut effects);
+        server.tick(1000 * MS, NOW_S * 1_000_000_000, &mut effects);
         assert_eq!((server.next_tick_at_ns(), effects.len()), (None, 0));
         assert_eq!(server.reflected(), vector(&[("Hill", 1), ("Smith", 1)]));
     }
@@ -730,7 +733,7 @@ proptest! {
         steps.into_iter().for_each(|step| take(step, &mut hill, &mut smith));
         talk(&mut hill, &mut smith);
         for client in (0..4).map(|n| format!("c{n}")) {
-            prop_assert_eq!(hill.locate(client.as_bytes()), smith.locate(client.as_bytes()));
+            prop_assert_eq!(hill.locate(client.as_bytes(), 0), smith.locate(client.as_bytes(), 0));
         }
         prop_assert_eq!(hill.reflected(), smith.reflected());
         prop_assert_eq!(hill.digest().total(), smith.digest().total());

@@ -1,0 +1,261 @@
+//! Digests, duplicate names, and what is over.
+
+use super::*;
+
+const S: u64 = 1_000_000_000;
+const WALL_NS: i64 = NOW_S * 1_000_000_000;
+
+fn with(change: impl FnOnce(&mut Settings)) -> Settings {
+    let mut settings = Settings::default();
+    change(&mut settings);
+    settings
+}
+
+/// Lets time go on at both, and then both talk.
+fn pass(a: &mut Replica, b: &mut Replica, now_ns: u64) {
+    a.tick(now_ns, WALL_NS, &mut Vec::new());
+    b.tick(now_ns, WALL_NS, &mut Vec::new());
+    talk(a, b);
+}
+
+/// Two servers that hold the same 20 clients and are linked.
+fn pair(settings: Settings) -> (Replica, Replica) {
+    let (mut hill, mut smith) = (
+        server_with("Hill", settings),
+        server_with("Smith", settings),
+    );
+    connect(&mut hill, &mut smith);
+    for client in 0..20 {
+        report(&mut hill, &format!("c{client} 1 900"));
+    }
+    talk(&mut hill, &mut smith);
+    assert_eq!(hill.digest().total(), smith.digest().total());
+    (hill, smith)
+}
+
+#[test]
+fn what_a_table_lost_is_repaired() {
+    let (mut hill, mut smith) = pair(with(|s| s.digest_interval_ns = 60 * S));
+    let lost = smith.entries.find(b"c7").expect("a client");
+    smith.entries.remove(lost);
+    assert_eq!(position_of(&smith, "c7"), None);
+    for second in [60, 61, 62, 63] {
+        pass(&mut hill, &mut smith, second * S);
+    }
+    assert_eq!(position_of(&smith, "c7"), position_of(&hill, "c7"));
+    assert_eq!(hill.digest().total(), smith.digest().total());
+    assert!(hill.counts().diverged + smith.counts().diverged >= 1);
+    let before = (hill.counts().diverged, smith.counts().diverged);
+    for minute in 2..5 {
+        pass(&mut hill, &mut smith, minute * 60 * S);
+    }
+    assert_eq!((hill.counts().diverged, smith.counts().diverged), before);
+}
+
+#[test]
+fn of_two_texts_of_one_update_one_wins_everywhere() {
+    let (mut hill, mut smith) = pair(with(|s| s.digest_interval_ns = 60 * S));
+    let text = b"+0.000000000 c7 +2+0 900";
+    let (at, position) = AtText::parse(text).expect("an AT text");
+    let rotten = Update {
+        sequence: 8,
+        ordered_at_ns: 900 * S as i64,
+        position,
+        at,
+    };
+    let origin = smith.origins.intern(&origin("Hill"));
+    let held = smith.entries.find(b"c7").expect("a client");
+    smith.entries.remove(held);
+    smith.entries.merge(&smith.origins, &rotten, origin, false);
+    for second in [60, 61, 62, 63, 64] {
+        pass(&mut hill, &mut smith, second * S);
+    }
+    assert_eq!(position_of(&smith, "c7"), position_of(&hill, "c7"));
+    assert_eq!(hill.digest().total(), smith.digest().total());
+}
+
+/// The digest goes before the update that it has in it already, whose COMMIT is not there yet.
+#[test]
+fn an_update_on_its_way_is_no_divergence() {
+    let (mut hill, mut smith) = pair(with(|s| s.digest_interval_ns = 60 * S));
+    up(&mut smith, OTHER, &[]);
+    let on_its_way = updates(1, "Jaquez", &[(1, "moa")]);
+    deliver(&on_its_way, &mut smith, OTHER).expect("updates");
+    assert_eq!(hill.reflected(), smith.reflected());
+    assert_ne!(hill.digest().total(), smith.digest().total());
+    for second in [60, 61, 62] {
+        pass(&mut hill, &mut smith, second * S);
+    }
+    assert_eq!(position_of(&hill, "moa").as_deref(), Some("moa 1"));
+    assert_eq!((hill.counts().diverged, smith.counts().diverged), (0, 0));
+}
+
+#[test]
+fn without_an_interval_nothing_is_compared() {
+    let (hill, _) = pair(Settings::default());
+    assert_eq!(hill.next_tick_at_ns().filter(|at_ns| *at_ns > S), None);
+}
+
+#[test]
+fn a_newer_run_of_this_server_is_a_fault_wherever_it_is_told_of() {
+    let newer = Origin {
+        incarnation: 2,
+        ..origin("Hill")
+    };
+    let fault = Err(LinkFault::NewerRun { incarnation: 2 });
+    let mut hill = server("Hill");
+    let theirs = [(newer.clone(), 5)].into();
+    assert_eq!(hill.link_up(ONE, &theirs, 0, &mut Vec::new()), fault);
+    up(&mut hill, ONE, &[]);
+    let mut bytes = Vec::new();
+    frame::write_have(&mut bytes, &theirs);
+    assert_eq!(deliver(&bytes, &mut hill, ONE), fault);
+    bytes.clear();
+    let mut writer = UpdatesWriter::begin(&mut bytes, 1);
+    let (at, position) = AtText::parse(b"+0.000000000 moa +1+0 900").expect("an AT text");
+    let update = Update {
+        sequence: 1,
+        ordered_at_ns: 900,
+        position,
+        at,
+    };
+    writer.push(0, &newer, &update);
+    writer.end();
+    assert_eq!(deliver(&bytes, &mut hill, ONE), fault);
+    assert_eq!(hill.clients_count(), 0);
+    // An older run is what the journal is full of.
+    let older = Origin {
+        incarnation: 0,
+        ..origin("Hill")
+    };
+    let theirs = [(older, 5)].into();
+    assert_eq!(hill.link_up(ONE, &theirs, 0, &mut Vec::new()), Ok(()));
+}
+
+fn forget(server: &mut Replica, client: &str) -> bool {
+    server.forget(client.as_bytes(), WALL_NS, 0, &mut Vec::new())
+}
+
+#[test]
+fn a_client_that_is_forgotten_is_gone_everywhere() {
+    let (mut hill, mut smith) = pair(Settings::default());
+    assert!(forget(&mut smith, "c7"));
+    assert_eq!(position_of(&smith, "c7"), None);
+    talk(&mut hill, &mut smith);
+    assert_eq!(position_of(&hill, "c7"), None);
+    assert_eq!((hill.clients_count(), smith.clients_count()), (19, 19));
+    assert_eq!(hill.digest().total(), smith.digest().total());
+    assert!(!forget(&mut hill, "c7"));
+    assert!(!forget(&mut hill, "moa"));
+}
+
+#[test]
+fn who_was_away_does_not_bring_a_forgotten_client_back() {
+    let (mut hill, mut smith) = pair(Settings::default());
+    hill.link_down(ONE);
+    smith.link_down(ONE);
+    forget(&mut hill, "c7");
+    connect(&mut hill, &mut smith);
+    talk(&mut hill, &mut smith);
+    assert_eq!(position_of(&hill, "c7"), None);
+    assert_eq!(position_of(&smith, "c7"), None);
+}
+
+#[test]
+fn a_forgotten_client_that_reports_later_is_known_again() {
+    let (mut hill, mut smith) = pair(Settings::default());
+    forget(&mut hill, "c7");
+    assert_eq!(report(&mut hill, "c7 3 999"), Outcome::Older);
+    assert_eq!(report(&mut hill, "c7 4 1001"), Outcome::Accepted);
+    talk(&mut hill, &mut smith);
+    assert_eq!(position_of(&smith, "c7").as_deref(), Some("c7 4"));
+    assert_eq!(smith.clients_count(), 20);
+}
+
+/// Its last report was ordered after the clock of whoever is told to forget it.
+#[test]
+fn a_client_whose_clock_is_ahead_is_forgotten_too() {
+    let (mut hill, mut smith) = pair(Settings::default());
+    report(&mut hill, "c7 4 1003");
+    assert!(forget(&mut hill, "c7"));
+    talk(&mut hill, &mut smith);
+    assert_eq!(position_of(&smith, "c7"), None);
+}
+
+#[test]
+fn that_a_client_was_forgotten_is_known_for_as_long_as_a_server_may_be_away() {
+    let settings = with(|s| s.away_limit_ns = 3600 * S);
+    let (mut hill, mut smith) = pair(settings);
+    forget(&mut hill, "c7");
+    talk(&mut hill, &mut smith);
+    let sweep = |server: &mut Replica, after_s: u64| {
+        let due_ns = server.next_tick_at_ns().expect("a sweep").max(120 * S);
+        server.tick(due_ns, WALL_NS + (after_s * S) as i64, &mut Vec::new());
+    };
+    sweep(&mut hill, 3599);
+    assert_eq!(hill.entries.count(), 20);
+    sweep(&mut hill, 3601);
+    assert_eq!(hill.entries.count(), 19);
+    assert_eq!(hill.counts().expired, 1);
+}
+
+#[test]
+fn what_is_too_old_is_gone_at_once_and_its_memory_later() {
+    let settings = with(|s| s.retention_ns = 200 * S);
+    let mut hill = server_with("Hill", settings);
+    report(&mut hill, "old 1 850");
+    report(&mut hill, "new 2 999");
+    let locate = |hill: &Replica, client: &[u8], wall_s: i64| {
+        hill.locate(client, wall_s * S as i64).is_some()
+    };
+    assert!(locate(&hill, b"old", 1050));
+    assert!(!locate(&hill, b"old", 1051));
+    assert!(locate(&hill, b"new", 1051));
+    assert_eq!(hill.clients_count(), 2);
+    let due_ns = hill.next_tick_at_ns().expect("a sweep").max(60 * S);
+    hill.tick(due_ns, 1051 * S as i64, &mut Vec::new());
+    assert_eq!(hill.clients_count(), 1);
+    // Its place is used again.
+    report(&mut hill, "moa 3 1000");
+    assert_eq!(hill.entries.places_count(), 2);
+    assert_eq!(position_of(&hill, "moa").as_deref(), Some("moa 3"));
+}
+
+#[test]
+fn a_place_that_is_free_is_not_sent() {
+    let (mut hill, mut smith) = pair(Settings::default());
+    report(&mut hill, "c7 4 950");
+    let place = hill.entries.find(b"c7").expect("a client");
+    hill.entries.remove(place);
+    talk(&mut hill, &mut smith);
+    assert_eq!(position_of(&smith, "c7").as_deref(), Some("c7 1"));
+    smith.link_down(ONE);
+    hill.link_down(ONE);
+    connect(&mut hill, &mut smith);
+    talk(&mut hill, &mut smith);
+    assert_eq!(position_of(&hill, "c7"), None);
+}
+
+#[test]
+fn a_run_that_was_closed_long_ago_leaves_the_vector_for_good() {
+    let run = |start_ms: u64| Origin {
+        incarnation: start_ms << 20,
+        ..origin("Jaquez")
+    };
+    let settings = with(|s| s.away_limit_ns = 100 * S);
+    let mut hill = server_with("Hill", settings);
+    let theirs: WireVector = [(run(1000), 5), (run(500_000), 3), (run(950_000), 2)].into();
+    hill.link_up(ONE, &WireVector::new(), 0, &mut Vec::new())
+        .expect("a link");
+    let mut bytes = Vec::new();
+    frame::write_commit(&mut bytes, 0, &theirs);
+    deliver(&bytes, &mut hill, ONE).expect("a COMMIT");
+    assert_eq!(hill.reflected(), theirs);
+    hill.tick(60 * S, WALL_NS, &mut Vec::new());
+    // At 1,000 s the first had a successor for 500 s, the second for 50 s.
+    let left: WireVector = [(run(500_000), 3), (run(950_000), 2)].into();
+    assert_eq!(hill.reflected(), left);
+    deliver(&bytes, &mut hill, ONE).expect("a COMMIT");
+    assert_eq!(hill.reflected(), left);
+    assert!(!hill.is_catching_up());
+}
