@@ -65,6 +65,21 @@ impl Lines {
         &mut self.buffer[self.end..]
     }
 
+    /// How much memory it has.
+    #[must_use]
+    pub const fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Gives back the memory that is not needed for what came and was not taken.
+    pub fn shrink(&mut self) {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        self.buffer.truncate(self.end);
+        self.buffer.shrink_to_fit();
+    }
+
     /// Says that the first `count` bytes of [`Lines::space`] hold what was read.
     pub fn filled(&mut self, count: usize) {
         assert!(
@@ -171,8 +186,20 @@ mod tests {
 
     /// What comes out when `chunks` come in and the stream ends; too long ones have a `!` before.
     fn lines(limit: usize, chunks: &[&[u8]]) -> Vec<Vec<u8>> {
+        lines_shrunk(limit, chunks, |_| false)
+    }
+
+    /// The same, where memory is given back before the chunks that `is_shrunk` says.
+    fn lines_shrunk(
+        limit: usize,
+        chunks: &[&[u8]],
+        is_shrunk: impl Fn(usize) -> bool,
+    ) -> Vec<Vec<u8>> {
         let (mut lines, mut found) = (Lines::new(limit), Vec::new());
-        for mut chunk in chunks.iter().copied() {
+        for (number, mut chunk) in chunks.iter().copied().enumerate() {
+            if is_shrunk(number) {
+                lines.shrink();
+            }
             while !chunk.is_empty() {
                 let space = lines.space();
                 let count = space.len().min(chunk.len());
@@ -227,11 +254,26 @@ mod tests {
         assert!(lines.buffer.len() <= MAX_BUFFER_BYTES);
     }
 
+    #[test]
+    fn what_was_taken_leaves_no_memory_behind() {
+        let mut lines = Lines::new(8192);
+        assert_eq!(lines.capacity(), 0, "nothing came yet");
+        for (bytes, kept) in [(&b"a\nb\n"[..], 0), (b"a\nbc", 2), (b"\n", 0)] {
+            lines.space()[..bytes.len()].copy_from_slice(bytes);
+            lines.filled(bytes.len());
+            lines.take_whole().for_each(drop);
+            assert!(lines.capacity() > kept);
+            lines.shrink();
+            assert_eq!(lines.capacity(), kept, "after {}", bytes.escape_ascii());
+        }
+    }
+
     proptest! {
         #[test]
         fn the_lines_do_not_depend_on_the_cuts(
             input in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'x'), any::<u8>()], 0..200),
             cuts in proptest::collection::vec(1..40_usize, 0..50),
+            shrunk in any::<u64>(),
         ) {
             let (mut chunks, mut rest) = (Vec::new(), input.as_slice());
             for cut in cuts {
@@ -240,7 +282,10 @@ mod tests {
                 rest = after;
             }
             chunks.push(rest);
-            prop_assert_eq!(lines(10, &chunks), lines(10, &[&input]));
+            let whole = lines(10, &[&input]);
+            prop_assert_eq!(&lines(10, &chunks), &whole);
+            let is_shrunk = |number| shrunk >> (number % 64) & 1 == 1;
+            prop_assert_eq!(lines_shrunk(10, &chunks, is_shrunk), whole);
         }
     }
 }
