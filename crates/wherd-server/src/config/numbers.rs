@@ -111,9 +111,10 @@ numbers! {
         clients: usize = 1_000_000, 1..=100_000_000;
         /// Client connections open at once on one server.
         ///
-        /// Keep it below the system's limit of open files (`ulimit -n`), with some to spare for
-        /// neighbours and logs.
-        connections: usize = 10_000, 1..=1_000_000;
+        /// A server takes fewer where the system's limit of open files (`ulimit -n`, the hard one)
+        /// leaves room for fewer: some are kept for neighbours, HTTP and files. It says so when it
+        /// starts. An idle connection takes less than 6 kB of memory.
+        connections: usize = 16_000, 1..=1_000_000;
         /// Seconds without a byte after which a client's connection is closed.
         ///
         /// Devices report every few minutes, so an hour of silence is a device that went away.
@@ -131,6 +132,16 @@ numbers! {
         /// A whole reply with twenty places and a refused line of the greatest length fit into the
         /// least of it. Times `connections`, it is what slow readers can take of the memory.
         waiting_bytes: usize = 262_144, 131_072..=67_108_864;
+        /// Connections to the HTTP port open at once.
+        ///
+        /// Who asks for health, metrics and status is one of a few.
+        http_connections: usize = 256, 1..=10_000;
+        /// Seconds that the header of an HTTP request may take.
+        http_header_timeout_s: u64 = 5, 1..=3_600;
+        /// Seconds after which an HTTP connection is closed, whatever it does.
+        ///
+        /// A status takes milliseconds and a scrape a second; who wants more connects again.
+        http_timeout_s: u64 = 60, 1..=3_600;
         /// Longest frame between servers in bytes. A longer one closes the link.
         ///
         /// The same on all servers. It has to hold 64 KiB of updates and one more whose line is as
@@ -184,6 +195,12 @@ numbers! {
         ///
         /// The classic profile writes them all. More than this costs a core that clients need.
         traffic_lines_per_second: u64 = 20_000, 0..=10_000_000;
+        /// Lines about connections that came, went or were refused, written in a second; the others
+        /// are counted in one line.
+        ///
+        /// Beside the lines about traffic, so that neither crowds out the other: whoever connects
+        /// a hundred thousand times should not push everything else out of the log.
+        connection_lines_per_second: u64 = 1_000, 0..=10_000_000;
         /// Bytes after which a log file is set aside and a new one begun.
         ///
         /// 64 MiB open in any editor.

@@ -85,7 +85,7 @@ fn a_file_without_servers_keeps_the_built_in_ones() {
     let config = parse("[limits]\nline_bytes = 1_000\n");
     assert_eq!(config.servers, Config::default().servers);
     assert_eq!(config.limits.line_bytes, 1_000);
-    assert_eq!(config.limits.connections, 10_000);
+    assert_eq!(config.limits.connections, 16_000);
     assert_eq!(config.source.to_string(), "herd.toml");
     assert_eq!(parse("").servers, Config::default().servers);
 }

@@ -1,8 +1,8 @@
 //! The log: one event a line, readable as it stands, or JSON on request.
 //!
 //! There are two kinds of lines. *Events* are rare and always written. *Traffic* (every input and
-//! output) has a budget of lines a second; what is beyond it is summed up in one line a second, so
-//! that the log cannot become the load. Neither ever waits for the disk or the terminal: lines go
+//! output) has a budget of lines a second, and so have connections that come and go; what is beyond
+//! it is summed up in one line a second, so that the log cannot become the load. Neither ever waits for the disk or the terminal: lines go
 //! into a buffer, and a thread of the log's own writes it out; another one writes to the terminal.
 
 use super::terminal::Terminal;
@@ -47,10 +47,14 @@ pub(crate) enum Traffic {
     Spread,
     Withheld,
     Places,
+    ClientOpen,
+    ClientClose,
+    ClientRefused,
+    LinkRefused,
 }
 
 impl Traffic {
-    const NAMES: [&str; 7] = [
+    const NAMES: [&str; 11] = [
         "client.in",
         "client.out",
         "neighbour.in",
@@ -58,6 +62,10 @@ impl Traffic {
         "spread",
         "withheld",
         "places",
+        "client.open",
+        "client.close",
+        "client.refused",
+        "link.refused",
     ];
 
     const fn name(self) -> &'static str {
@@ -109,6 +117,8 @@ struct Shared {
     has_lines: Condvar,
     /// Traffic lines that may still be written in this second; `i64::MAX / 2`: any number.
     budget: AtomicI64,
+    /// The same for lines about connections.
+    connection_budget: AtomicI64,
     left_out: [AtomicU64; Traffic::NAMES.len()],
 }
 
@@ -157,25 +167,27 @@ impl Log {
     pub(crate) fn open(name: &str, config: &LogConfig, is_complete: bool) -> std::io::Result<Self> {
         let terminal = Arc::new(Terminal::open(std::io::stderr())?);
         let file = RotatedFile::open(log_path(&config.dir, name), config, Arc::clone(&terminal))?;
-        let lines_per_second =
-            i64::try_from(config.traffic_lines_per_second).unwrap_or(i64::MAX / 2);
-        let lines_per_second = if is_complete {
-            i64::MAX / 2
-        } else {
-            lines_per_second
+        let per_second = |lines: u64| match i64::try_from(lines) {
+            Ok(lines) if !is_complete => lines,
+            _ => i64::MAX / 2,
         };
+        let budgets = [
+            per_second(config.traffic_lines_per_second),
+            per_second(config.connection_lines_per_second),
+        ];
         let shared = Arc::new(Shared {
             format: config.format,
             terminal,
             waiting: Mutex::default(),
             has_lines: Condvar::new(),
-            budget: AtomicI64::new(lines_per_second),
+            budget: AtomicI64::new(budgets[0]),
+            connection_budget: AtomicI64::new(budgets[1]),
             left_out: Default::default(),
         });
         let writer = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || writer.write_out(file, lines_per_second))?;
+            .spawn(move || writer.write_out(file, budgets))?;
         let writer = Writer {
             shared: Arc::clone(&shared),
             thread: Mutex::new(Some(thread)),
@@ -209,6 +221,17 @@ impl Log {
     /// Writes a line of traffic, or counts it where the budget is used up.
     pub(crate) fn traffic(&self, kind: Traffic, fields: Fields<'_>) {
         if self.shared.budget.fetch_sub(1, Ordering::Relaxed) > 0 {
+            self.shared.push(kind.name(), fields);
+        } else {
+            self.leave_out(kind, 1);
+        }
+    }
+
+    /// Writes a line about a connection that came, went or was refused, or counts it where the
+    /// budget of such lines is used up.
+    pub(crate) fn connection(&self, kind: Traffic, fields: Fields<'_>) {
+        let budget = &self.shared.connection_budget;
+        if budget.fetch_sub(1, Ordering::Relaxed) > 0 {
             self.shared.push(kind.name(), fields);
         } else {
             self.leave_out(kind, 1);
@@ -260,7 +283,7 @@ impl Shared {
     }
 
     /// The writing thread: until the log is closed and all is written.
-    fn write_out(&self, mut file: RotatedFile, lines_per_second: i64) {
+    fn write_out(&self, mut file: RotatedFile, budgets: [i64; 2]) {
         let (mut lines, mut period_began) = (Vec::new(), Instant::now());
         loop {
             let is_closed = {
@@ -276,7 +299,8 @@ impl Shared {
             lines.clear();
             if period_began.elapsed() >= BUDGET_PERIOD || is_closed {
                 period_began = Instant::now();
-                self.budget.store(lines_per_second, Ordering::Relaxed);
+                self.budget.store(budgets[0], Ordering::Relaxed);
+                self.connection_budget.store(budgets[1], Ordering::Relaxed);
                 self.sum_up();
             }
             if !is_closed {
@@ -422,11 +446,28 @@ fn push_json_field(out: &mut Vec<u8>, key: &str, value: &Value<'_>) {
         push_escaped(&mut escaped, error.as_bytes());
         String::from_utf8_lossy(&escaped).into_owned()
     });
-    let _ = serde_json::to_writer(&mut *out, &text);
+    push_json_text(out, &text);
     if let Value::Bytes(bytes) = value
         && is_cut(bytes)
     {
         let _ = write!(out, ",\"{key}_bytes\":{}", bytes.len());
+    }
+}
+
+/// JSON itself escapes the first 32 control characters only.
+fn push_json_text(out: &mut Vec<u8>, text: &str) {
+    let quoted = serde_json::Value::from(text).to_string();
+    let escapes = |character: char| character == '\x7f' || does_not_print(character);
+    if !quoted.contains(escapes) {
+        return out.extend_from_slice(quoted.as_bytes());
+    }
+    for character in quoted.chars() {
+        if escapes(character) {
+            // All of them are in the first plane.
+            let _ = write!(out, "\\u{:04x}", character as u32);
+        } else {
+            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+        }
     }
 }
 
@@ -598,11 +639,18 @@ mod tests {
 
     #[test]
     fn a_json_line_is_json() {
-        let fields: Fields<'_> = &[("line", (&b"\"\n\x1b\xff"[..]).into()), ("count", 3.into())];
+        let fields: Fields<'_> = &[
+            ("line", (&b"\"\n\x1b\xff"[..]).into()),
+            ("id", "\u{7f}\u{85}\u{2028}\u{202e}ä".into()),
+            ("count", 3.into()),
+        ];
         let line = line(LogFormat::Json, fields);
         let json: serde_json::Value = serde_json::from_str(&line).expect("JSON");
         assert_eq!(json["event"], "client.in");
         assert_eq!(json["count"], 3);
+        assert_eq!(json["id"], "\u{7f}\u{85}\u{2028}\u{202e}ä");
+        let paints = |character: char| character.is_control() || does_not_print(character);
+        assert!(!line.trim_end_matches('\n').contains(paints), "{line:?}");
         assert_eq!(json["line"], "\\\"\\n\\x1b\\xff");
         assert_eq!(line.matches('\n').count(), 1);
     }
@@ -632,6 +680,23 @@ mod tests {
             "{text}"
         );
         assert!(text.contains(" an.event\n"), "events have no budget");
+    }
+
+    #[test]
+    fn connections_have_a_budget_of_their_own() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut config = config(dir.path(), 0);
+        config.connection_lines_per_second = 10;
+        let log = Log::open("Hill", &config, false).expect("a log");
+        for _ in 0..1000 {
+            log.connection(Traffic::ClientOpen, &[("client", "x".into())]);
+        }
+        drop(log);
+        let text = std::fs::read_to_string(dir.path().join("Hill.log")).expect("the log");
+        let written = text.matches(" client.open client=x\n").count();
+        assert!((10..1000).contains(&written), "{written} lines");
+        let left_out = format!(" log.left_out client.open={}\n", 1000 - written);
+        assert!(text.contains(&left_out), "{text}");
     }
 
     #[test]
