@@ -3,7 +3,8 @@
 //! The rules are in `wherd_core` and the grammar in `wherd_proto`; this crate lets the world at
 //! them. In reading order: [`run`] opens and closes everything, [`config`] says what to open,
 //! `access` holds the front ends, `service` the verbs that they share, `node` the replicated
-//! state behind its one lock, `journal` what outlives it, `neighbour` the links.
+//! state behind its one lock, `journal` what outlives it, `neighbour` the links, `limits` what
+//! the process may have open.
 
 pub mod config;
 pub mod status;
@@ -20,6 +21,7 @@ mod node;
 mod clock;
 mod places;
 
+mod limits;
 mod telemetry;
 
 pub use journal::JournalError;

@@ -4,6 +4,7 @@
 //! link's socket is never written to unless it can take more: its write loop asks the replica for
 //! the next bytes, and nothing is pushed at it.
 
+use crate::access::acceptor::Acceptor;
 use crate::config::{Address, Config};
 use crate::node::{Adopted, Neighbour, Node};
 use crate::telemetry::{Level, Traffic, Value};
@@ -29,7 +30,7 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 /// How many connections may be open whose HELLO has not been heard. Further ones wait for one of
 /// these to be heard or closed.
-const MAX_STRANGERS: usize = 32;
+pub(crate) const MAX_STRANGERS: usize = 32;
 /// How much is asked of the replica at a time: what a socket takes at once.
 const DRAIN_BYTES: usize = 64 * 1024;
 /// A link that wrote less than this ago is busy: writing again at once would cost a system call
@@ -176,15 +177,14 @@ async fn accept_all(
     links: &TaskTracker,
 ) -> Infallible {
     let seats = Arc::new(Semaphore::new(MAX_STRANGERS));
+    let failures = &node.metrics.accept_failures[1];
+    let mut acceptor =
+        Acceptor::new(node, listener, "links", failures).with_spares(node.neighbours.len());
     loop {
         // It is never closed, so it is always there in the end.
         let seat = Arc::clone(&seats).acquire_owned().await.ok();
-        let Ok((stream, address)) = listener.accept().await else {
-            // Out of descriptors, most likely: they come back when somebody leaves.
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            continue;
-        };
-        let node = Arc::clone(node);
+        let (stream, address) = acceptor.next().await;
+        let (node, spares) = (Arc::clone(node), acceptor.spares());
         links.spawn(async move {
             let answered = answer(&node, stream, settings);
             let answered = node.stop.run_until_cancelled(answered).await;
@@ -194,17 +194,19 @@ async fn accept_all(
                 Some(Err(error)) => log_refused(&node, address, &error),
                 None => {}
             }
+            spares.refill();
         });
     }
 }
 
 fn log_refused(node: &Node, address: SocketAddr, error: &io::Error) {
+    node.metrics.refused_links.increment(1);
     let why = error.to_string();
     let fields = [
         ("address", Value::Shown(&address)),
         ("why", why.as_str().into()),
     ];
-    node.log.event(Level::Info, "link.refused", &fields);
+    node.log.connection(Traffic::LinkRefused, &fields);
 }
 
 /// Hears HELLO, and answers it or refuses.

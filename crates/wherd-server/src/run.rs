@@ -1,9 +1,10 @@
 //! One run of one server: opens everything in order, closes it in an order that loses nothing.
 
-use crate::access::http;
+use crate::access::http::{self, HttpSettings};
 use crate::access::line::{self, LineSettings};
 use crate::config::{Address, Config, ServerConfig, UnknownServer};
 use crate::journal::{self, Folder, JournalError, Replayed, Worker};
+use crate::limits::Descriptors;
 use crate::neighbour::{self, LinkSettings};
 use crate::node::{self, Node};
 use crate::places::{Places, PlacesError};
@@ -249,11 +250,15 @@ async fn serve(
 ) {
     let (clients, links) = (TaskTracker::new(), TaskTracker::new());
     let mut tasks = JoinSet::new();
+    let descriptors = Descriptors::raise(&config.limits, server.neighbours.len());
+    descriptors.tell(&config.limits, &node.log, &node.metrics);
     let http_server = http::Server {
         node: Arc::clone(&node),
         addresses: listeners.addresses,
         is_classic: config.classic,
         policy: config.herd.policy.word().to_owned(),
+        settings: HttpSettings::new(config, &descriptors),
+        connections_limit: descriptors.clients_count as u64,
     };
     let settings = LinkSettings::new(config);
     tasks.spawn(neighbour::accept(
@@ -274,7 +279,7 @@ async fn serve(
     tasks.spawn(async move { timed.keep_time().await });
     tasks.spawn(http::serve(Arc::new(http_server), listeners.http));
     let service = Arc::new(Service::new(Arc::clone(&node), places));
-    let settings = LineSettings::new(config, server);
+    let settings = LineSettings::new(config, server, &descriptors);
     tokio::select! {
         // The stop ends some of the tasks, too.
         biased;

@@ -41,6 +41,10 @@ pub struct Status {
     pub reflected: BTreeMap<String, u64>,
     /// Its neighbours, in the order of the configuration.
     pub neighbours: Vec<NeighbourStatus>,
+    /// How many connections clients may have: what is configured, or what the system's limit of
+    /// open files leaves room for. 0 where an older version answers.
+    #[serde(default)]
+    pub connections_limit: u64,
     /// What it listens on, with the ports that it got.
     pub addresses: Addresses,
 }

@@ -1,5 +1,8 @@
 //! The HTTP port: health, metrics, status.
 
+use crate::access::acceptor::Acceptor;
+use crate::config::Config;
+use crate::limits::Descriptors;
 use crate::node::Node;
 use crate::status::{Addresses, DigestAnswer, Status};
 use axum::Router;
@@ -12,14 +15,30 @@ use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
-/// How long a client may take to send a request's header.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a connection may live: a status takes milliseconds, a scrape a second.
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
-/// How many connections may be open. Who asks for health is one of a few.
-const MAX_CONNECTIONS: usize = 256;
+/// What a request's header may take of the memory. Browsers send less than a tenth of it.
+const HEADER_BYTES: usize = 16 * 1024;
+/// Where descriptors have run out, somebody wants to see why.
+const SPARES_COUNT: usize = 4;
+
+/// The limits of HTTP connections.
+#[derive(Clone, Copy)]
+pub(crate) struct HttpSettings {
+    connections: usize,
+    header_timeout: Duration,
+    timeout: Duration,
+}
+
+impl HttpSettings {
+    pub(crate) const fn new(config: &Config, descriptors: &Descriptors) -> Self {
+        Self {
+            connections: descriptors.http_count,
+            header_timeout: Duration::from_secs(config.limits.http_header_timeout_s),
+            timeout: Duration::from_secs(config.limits.http_timeout_s),
+        }
+    }
+}
 
 /// What the routes answer from.
 pub(crate) struct Server {
@@ -27,6 +46,9 @@ pub(crate) struct Server {
     pub(crate) addresses: Addresses,
     pub(crate) is_classic: bool,
     pub(crate) policy: String,
+    pub(crate) settings: HttpSettings,
+    /// How many connections clients may have.
+    pub(crate) connections_limit: u64,
 }
 
 /// Serves the port until the stop.
@@ -37,6 +59,8 @@ pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener) {
 }
 
 async fn accept_all(server: Arc<Server>, listener: &TcpListener) -> Infallible {
+    let settings = server.settings;
+    let node = Arc::clone(&server.node);
     let routes = Router::new()
         .route("/livez", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
@@ -44,25 +68,39 @@ async fn accept_all(server: Arc<Server>, listener: &TcpListener) -> Infallible {
         .route("/api/v1/status", get(status))
         .route("/api/v1/digest", get(digest))
         .with_state(server);
-    let seats = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    let seats = Arc::new(tokio::sync::Semaphore::new(settings.connections));
+    let failures = &node.metrics.accept_failures[2];
+    let mut acceptor = Acceptor::new(&node, listener, "http", failures).with_spares(SPARES_COUNT);
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            continue;
-        };
+        let (stream, _) = acceptor.next().await;
         let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
+            node.metrics.refused_http_connections.increment(1);
             continue;
         };
-        let service = TowerToHyperService::new(routes.clone());
+        let (node, routes, spares) = (Arc::clone(&node), routes.clone(), acceptor.spares());
         tokio::spawn(async move {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADER_TIMEOUT)
-                .serve_connection(TokioIo::new(stream), service);
-            // Whoever breaks off a request has nothing to be told.
-            let _ = tokio::time::timeout(CONNECTION_TIMEOUT, connection).await;
+            node.metrics.http_connections.increment(1);
+            if has_timed_out(stream, routes, settings).await {
+                node.metrics.timed_out_http_connections.increment(1);
+            }
+            node.metrics.http_connections.decrement(1);
+            spares.refill();
             drop(seat);
         });
+    }
+}
+
+/// Answers one connection's requests; whether it was closed because it took too long. Whoever
+/// breaks off a request has nothing to be told.
+async fn has_timed_out(stream: TcpStream, routes: Router, settings: HttpSettings) -> bool {
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .max_buf_size(HEADER_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
+    match tokio::time::timeout(settings.timeout, connection).await {
+        Ok(answered) => answered.is_err_and(|error| error.is_timeout()),
+        Err(_) => true,
     }
 }
 
@@ -113,6 +151,7 @@ async fn status(State(server): State<Arc<Server>>) -> Json<Status> {
         digest: String::new(),
         reflected: Default::default(),
         neighbours: Vec::new(),
+        connections_limit: server.connections_limit,
         addresses: server.addresses.clone(),
     };
     node.read_status(&mut status);

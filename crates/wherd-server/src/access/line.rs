@@ -2,17 +2,22 @@
 //!
 //! One read, all of its lines, one lock for the reports among them, one write.
 
+use crate::access::acceptor::Acceptor;
 use crate::config::{Acknowledge, Config, ServerConfig};
+use crate::limits::Descriptors;
 use crate::service::{Heard, Service};
-use crate::telemetry::{Level, Traffic, Value};
+use crate::telemetry::{Traffic, Value};
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
@@ -26,8 +31,6 @@ use wherd_proto::{Question, Report, Request, RequestError, reply};
 const CLASSIC_IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 /// In the classic profile a whole valid command without a terminator is taken after this silence.
 const CLASSIC_SILENCE: Duration = Duration::from_millis(200);
-/// How long after an error accepting waits, at first and at the most.
-const ACCEPT_PAUSE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
 /// How long a client that never pauses is read on when the server stops.
 const LAST_READS: Duration = Duration::from_millis(100);
 /// How long a question about a client that is not known waits for news, and how often it looks. An
@@ -36,6 +39,11 @@ const NEWS_TIMEOUT: Duration = Duration::from_millis(10);
 const NEWS_STEP: Duration = Duration::from_millis(1);
 /// Why a report is refused that was heard.
 const NOT_KEPT: &str = "it cannot be kept as safely as is promised";
+/// A connection that was quiet for this long gives its buffers back. A busy one keeps them, and
+/// asks for no memory from one read to the next.
+const REST_AFTER: Duration = Duration::from_secs(1);
+/// Buffers of this size are not worth giving back while they are in use.
+const SMALL_BUFFER_BYTES: usize = 1024;
 /// After a read of this much others on the same thread have their turn.
 const LARGE_READ_BYTES: usize = 16 * 1024;
 
@@ -56,13 +64,13 @@ pub(crate) struct LineSettings {
 }
 
 impl LineSettings {
-    pub(crate) fn new(config: &Config, server: &ServerConfig) -> Self {
+    pub(crate) fn new(config: &Config, server: &ServerConfig, descriptors: &Descriptors) -> Self {
         let limits = &config.limits;
         let idle_timeout = Duration::from_secs(limits.idle_timeout_s);
         Self {
             line_bytes: limits.line_bytes,
             client_id_bytes: limits.client_id_bytes,
-            connections: limits.connections,
+            connections: descriptors.clients_count,
             waiting_bytes: limits.waiting_bytes,
             idle_timeout: if config.classic {
                 CLASSIC_IDLE_TIMEOUT
@@ -87,6 +95,9 @@ pub(crate) async fn accept(
     settings: LineSettings,
     clients: TaskTracker,
 ) {
+    // What waits in the system counts, too; its own bound is some megabytes for each client. Each
+    // connection has it of the listener, and a system that refuses it leaves it as it was.
+    let _ = set_socket_send_buffer_size(&listener, settings.waiting_bytes);
     let stop = CancellationToken::new();
     let accepting = accept_all(&service, &listener, settings, &clients, &stop);
     service.node.stop.run_until_cancelled(accepting).await;
@@ -102,41 +113,29 @@ async fn accept_all(
     stop: &CancellationToken,
 ) -> Infallible {
     let seats = Arc::new(Semaphore::new(settings.connections));
-    let mut pause = ACCEPT_PAUSE[0];
+    let settings = Arc::new(settings);
+    let metrics = &service.node.metrics;
+    let failures = &metrics.accept_failures[0];
+    let mut acceptor = Acceptor::new(&service.node, listener, "clients", failures);
     loop {
-        let (stream, address) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                let why = error.to_string();
-                service.node.log.event(
-                    Level::Warning,
-                    "accept.failed",
-                    &[("why", why.as_str().into())],
-                );
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(ACCEPT_PAUSE[1]);
-                continue;
-            }
-        };
-        pause = ACCEPT_PAUSE[0];
-        let metrics = &service.node.metrics;
+        let (stream, address) = acceptor.next().await;
         let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
             metrics.refused_connections.increment(1);
             let fields = [
                 ("client", Value::Shown(&address)),
                 ("why", "too many are open".into()),
             ];
-            service
-                .node
-                .log
-                .event(Level::Info, "client.refused", &fields);
+            let log = &service.node.log;
+            log.connection(Traffic::ClientRefused, &fields);
             continue;
         };
         metrics.accepted_connections.increment(1);
-        let session = Session::new(Arc::clone(service), stream, address, settings);
+        let (service, settings) = (Arc::clone(service), Arc::clone(&settings));
         let stop = stop.clone();
         clients.spawn(async move {
-            session.serve(stop).await;
+            // Made in here, and never moved: every move of it would be room in each task.
+            let mut session = Session::new(service, stream, address, settings);
+            session.serve(&stop).await;
             drop(seat);
         });
     }
@@ -147,10 +146,14 @@ struct Session {
     service: Arc<Service>,
     stream: TcpStream,
     address: SocketAddr,
-    settings: LineSettings,
+    settings: Arc<LineSettings>,
     lines: Lines,
     replies: Replies,
     last_read: Instant,
+    /// The longest read since the buffers were last looked at.
+    largest_read_bytes: usize,
+    /// Whether there are no buffers to give back.
+    is_resting: bool,
     /// When the line began that has no end yet.
     begun_at: Option<Instant>,
 }
@@ -188,48 +191,67 @@ impl Replies {
     }
 }
 
-/// Why a connection ends that the client did not end.
-type Ended = &'static str;
+/// Which end of a connection it was.
+#[derive(Clone, Copy)]
+enum Ended {
+    Done,
+    Idle,
+    SlowLine,
+    Stopped,
+}
+
+impl Ended {
+    const fn why(self) -> &'static str {
+        match self {
+            Self::Done => "the client is done",
+            Self::Idle => "idle",
+            Self::SlowLine => "a line took too long",
+            Self::Stopped => "the server stops",
+        }
+    }
+}
 
 impl Session {
     fn new(
         service: Arc<Service>,
         stream: TcpStream,
         address: SocketAddr,
-        settings: LineSettings,
+        settings: Arc<LineSettings>,
     ) -> Self {
         Self {
             service,
             stream,
             address,
-            settings,
             lines: Lines::new(settings.line_bytes),
+            settings,
             replies: Replies::default(),
             last_read: Instant::now(),
+            largest_read_bytes: 0,
+            is_resting: true,
             begun_at: None,
         }
     }
 
-    async fn serve(mut self, shutdown: CancellationToken) {
+    async fn serve(&mut self, shutdown: &CancellationToken) {
         // A socket that cannot do it is slower, and still right.
         let _ = self.stream.set_nodelay(true);
         self.service.node.metrics.connections.increment(1);
         let address = self.address;
         let client = ("client", Value::Shown(&address));
-        self.service
-            .node
-            .log
-            .event(Level::Info, "client.open", &[client]);
-        let why = match self.converse(&shutdown).await {
-            Ok(why) => why.to_owned(),
-            Err(error) => error.to_string(),
-        };
-        self.service.node.metrics.connections.decrement(1);
+        let log = &self.service.node.log;
+        log.connection(Traffic::ClientOpen, &[client]);
+        let ended = self.converse(shutdown).await;
+        let metrics = &self.service.node.metrics;
+        metrics.connections.decrement(1);
+        match ended {
+            Ok(Ended::Idle) => metrics.closed_as_idle.increment(1),
+            Ok(Ended::SlowLine) => metrics.closed_for_slow_line.increment(1),
+            _ => {}
+        }
+        let why = ended.map_or_else(|error| error.to_string(), |ended| ended.why().to_owned());
         let fields = [client, ("why", why.as_str().into())];
-        self.service
-            .node
-            .log
-            .event(Level::Info, "client.close", &fields);
+        let log = &self.service.node.log;
+        log.connection(Traffic::ClientClose, &fields);
     }
 
     /// Reads and answers until the end; which end it was.
@@ -240,10 +262,9 @@ impl Session {
             let read = tokio::select! {
                 // Mostly there is something to read, and then nothing else is looked at.
                 biased;
-                read = self.stream.read(self.lines.space()) => read,
+                read = poll_fn(|context| self.poll_read(context)) => read,
                 () = timer.as_mut() => {
                     if let Some(ended) = self.time_passed().await? {
-                        self.service.node.metrics.timed_out_connections.increment(1);
                         return Ok(ended);
                     }
                     timer.as_mut().reset(self.deadline());
@@ -255,14 +276,15 @@ impl Session {
                 Ok(0) => {
                     self.answer_last_line().await?;
                     self.stream.shutdown().await?;
-                    return Ok("the client is done");
+                    return Ok(Ended::Done);
                 }
                 read => read?,
             };
             self.last_read = Instant::now();
+            self.largest_read_bytes = self.largest_read_bytes.max(count);
             self.lines.filled(count);
             let has_ended_one = self.answer_whole_lines().await?;
-            self.note_begun_line(has_ended_one, timer.as_mut());
+            self.note_read(has_ended_one, timer.as_mut());
             if count >= LARGE_READ_BYTES {
                 tokio::task::yield_now().await;
             }
@@ -273,9 +295,21 @@ impl Session {
         }
     }
 
+    /// Reads into the buffer once there is something to read: who says nothing needs none.
+    fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        ready!(self.stream.poll_read_ready(context))?;
+        let mut space = ReadBuf::new(self.lines.space());
+        ready!(Pin::new(&mut self.stream).poll_read(context, &mut space))?;
+        Poll::Ready(Ok(space.filled().len()))
+    }
+
     /// When [`Self::time_passed`] has to look next.
     fn deadline(&self) -> Instant {
         let idle = self.last_read + self.settings.idle_timeout;
+        let idle = match self.is_resting {
+            true => idle,
+            false => idle.min(self.last_read + REST_AFTER),
+        };
         let Some(begun_at) = self.begun_at else {
             return idle;
         };
@@ -289,13 +323,17 @@ impl Session {
         whole.map_or(line, |whole| line.min(whole)).min(idle)
     }
 
-    /// A line that begins wants its end sooner than an idle client is closed.
-    fn note_begun_line(&mut self, has_ended_one: bool, timer: Pin<&mut Sleep>) {
+    /// Buffers that are in use and a line that begins want to be looked at sooner than an idle
+    /// client is closed.
+    fn note_read(&mut self, has_ended_one: bool, timer: Pin<&mut Sleep>) {
         if has_ended_one || !self.lines.has_begun() {
             self.begun_at = None;
         }
+        let was_resting = std::mem::take(&mut self.is_resting);
         if self.lines.has_begun() {
             self.begun_at.get_or_insert(self.last_read);
+        }
+        if was_resting || self.lines.has_begun() {
             let deadline = self.deadline();
             // Too early is no harm: the timer is wound again when it goes off.
             if deadline < timer.deadline() {
@@ -313,11 +351,12 @@ impl Session {
             .begun_at
             .is_some_and(|begun_at| now >= begun_at + self.settings.line_timeout)
         {
-            return Ok(Some("a line took too long"));
+            return Ok(Some(Ended::SlowLine));
         }
         if now >= self.last_read + self.settings.idle_timeout {
-            return Ok(Some("idle"));
+            return Ok(Some(Ended::Idle));
         }
+        self.look_at_buffers(now);
         let is_silent = |silence| now >= self.last_read + silence;
         if self.settings.silence.is_some_and(is_silent)
             && Request::parse(self.lines.begun()).is_ok()
@@ -326,6 +365,17 @@ impl Session {
             self.begun_at = None;
         }
         Ok(None)
+    }
+
+    /// Gives back buffers that nobody uses, and those that grew for more than what comes lately.
+    fn look_at_buffers(&mut self, now: Instant) {
+        let is_quiet = now >= self.last_read + REST_AFTER;
+        let needed_bytes = std::mem::take(&mut self.largest_read_bytes).max(SMALL_BUFFER_BYTES);
+        if is_quiet || self.lines.capacity() >= needed_bytes * 8 {
+            self.lines.shrink();
+            self.replies = Replies::default();
+        }
+        self.is_resting = is_quiet;
     }
 
     /// Answers the lines that have come, and says that nothing more will. The beginning of a line
@@ -340,7 +390,7 @@ impl Session {
             self.answer_whole_lines().await?;
         }
         self.stream.shutdown().await?;
-        Ok("the server stops")
+        Ok(Ended::Stopped)
     }
 
     /// Answers every line that has its end; whether there was one.
@@ -466,12 +516,14 @@ impl Client<'_> {
 
     fn read<'a>(&self, line: Line<'a>) -> Result<Request<'a>, String> {
         let Line::Whole(text) = line else {
+            self.service.node.metrics.long_lines.increment(1);
             return Err("line too long".into());
         };
         let request = Request::parse(text).map_err(|error| error.to_string())?;
         let (Request::IAmAt(Report { client, .. }) | Request::WhatsAt(Question { client, .. })) =
             request;
         if client.len() > self.settings.client_id_bytes {
+            self.service.node.metrics.long_client_ids.increment(1);
             return Err(RequestError::ClientIdTooLong.to_string());
         }
         Ok(request)
@@ -602,7 +654,8 @@ impl Client<'_> {
         while !rest.is_empty() {
             let Ok(written) = timeout(self.settings.stalled_timeout, stream.write(rest)).await
             else {
-                self.service.node.metrics.timed_out_connections.increment(1);
+                let metrics = &self.service.node.metrics;
+                metrics.closed_for_not_reading.increment(1);
                 return Err(io::Error::other("the client does not read"));
             };
             rest = &rest[written?..];

@@ -1,6 +1,7 @@
 //! Metric names, and who counts.
 
 use crate::journal;
+use crate::limits::open_descriptors_count;
 use metrics::{Counter, Gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,8 +22,33 @@ pub(crate) struct Metrics {
     pub(crate) accepted_connections: Counter,
     /// Client connections turned away because too many were open.
     pub(crate) refused_connections: Counter,
-    /// Client connections closed because the client was idle, slow or did not read.
-    pub(crate) timed_out_connections: Counter,
+    /// Client connections closed because the client was idle.
+    pub(crate) closed_as_idle: Counter,
+    /// Client connections closed because a begun line did not end in time.
+    pub(crate) closed_for_slow_line: Counter,
+    /// Client connections closed because the client did not read.
+    pub(crate) closed_for_not_reading: Counter,
+    /// Client connections that there may be.
+    pub(crate) connections_limit: Gauge,
+    /// Clients that may be known.
+    pub(crate) clients_limit: Gauge,
+    /// Lines of clients that were too long.
+    pub(crate) long_lines: Counter,
+    /// Lines of clients whose client ID was too long.
+    pub(crate) long_client_ids: Counter,
+    /// Failures to accept at the listener for clients, for links and for HTTP.
+    pub(crate) accept_failures: [Counter; 3],
+    /// Connections on the link port that did not become a link.
+    pub(crate) refused_links: Counter,
+    /// HTTP connections open.
+    pub(crate) http_connections: Gauge,
+    /// HTTP connections turned away because too many were open.
+    pub(crate) refused_http_connections: Counter,
+    /// HTTP connections closed because they took too long.
+    pub(crate) timed_out_http_connections: Counter,
+    /// Descriptors that this process may have.
+    pub(crate) descriptors_limit: Gauge,
+    descriptors: Gauge,
     /// Links closed because a neighbour sent what is no frame, or one that has no place.
     pub(crate) bad_frames: Counter,
     /// Bytes sent to neighbours.
@@ -79,6 +105,16 @@ impl Metrics {
             metrics::describe_gauge!(name, help);
             metrics::gauge!(name)
         };
+        let closed = |why: &'static str| {
+            const NAME: &str = "wherd_client_connections_closed_total";
+            metrics::describe_counter!(NAME, "client connections closed at a limit, by which");
+            metrics::counter!(NAME, "why" => why)
+        };
+        let accept_failures = |listener: &'static str| {
+            const NAME: &str = "wherd_accept_failures_total";
+            metrics::describe_counter!(NAME, "times that no connection could be accepted");
+            metrics::counter!(NAME, "listener" => listener)
+        };
         Self {
             handle: recorder.handle(),
             iamat: counter("wherd_iamat_total", "IAMAT lines answered"),
@@ -93,10 +129,35 @@ impl Metrics {
                 "wherd_client_connections_refused_total",
                 "client connections turned away at the limit",
             ),
-            timed_out_connections: counter(
-                "wherd_client_connections_timed_out_total",
-                "client connections closed for being idle, slow or not reading",
+            closed_as_idle: closed("idle"),
+            closed_for_slow_line: closed("slow_line"),
+            closed_for_not_reading: closed("not_reading"),
+            connections_limit: gauge(
+                "wherd_client_connections_limit",
+                "client connections that there may be",
             ),
+            clients_limit: gauge("wherd_clients_limit", "clients that may be known"),
+            long_lines: counter("wherd_long_lines_total", "lines refused for their length"),
+            long_client_ids: counter(
+                "wherd_long_client_ids_total",
+                "lines refused for the length of their client ID",
+            ),
+            accept_failures: ["clients", "links", "http"].map(accept_failures),
+            refused_links: counter(
+                "wherd_links_refused_total",
+                "connections on the link port that did not become a link",
+            ),
+            http_connections: gauge("wherd_http_connections", "HTTP connections open"),
+            refused_http_connections: counter(
+                "wherd_http_connections_refused_total",
+                "HTTP connections turned away at the limit",
+            ),
+            timed_out_http_connections: counter(
+                "wherd_http_connections_timed_out_total",
+                "HTTP connections closed for taking too long",
+            ),
+            descriptors_limit: gauge("process_max_fds", "descriptors that the process may have"),
+            descriptors: gauge("process_open_fds", "descriptors that the process has"),
             bad_frames: counter(
                 "wherd_bad_frames_total",
                 "links closed because of what a neighbour sent",
@@ -197,6 +258,7 @@ impl Metrics {
         self.waiting.set(reading.waiting_count as f64);
         self.is_ready.set(f64::from(u8::from(reading.is_ready)));
         self.uptime.set(reading.uptime_s);
+        self.descriptors.set(open_descriptors_count() as f64);
         self.handle.render()
     }
 }
