@@ -94,7 +94,20 @@ pub(crate) fn shown(bytes: &[u8]) -> String {
 
 /// `wherd` in this folder, with nothing of the surroundings that could choose a configuration.
 pub(crate) fn program(folder: &Path) -> Command {
-    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("wherd"));
+    settled(Command::new(assert_cmd::cargo::cargo_bin!("wherd")), folder)
+}
+
+/// The same, with these limits of open files, the soft and the hard one.
+fn limited_program(folder: &Path, [soft, hard]: [u64; 2]) -> Command {
+    let script = format!("ulimit -S -n {soft} && ulimit -H -n {hard} && exec \"$0\" \"$@\"");
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &script])
+        .arg(assert_cmd::cargo::cargo_bin!("wherd"));
+    settled(shell, folder)
+}
+
+fn settled(mut command: Command, folder: &Path) -> Command {
     command
         .current_dir(folder)
         .env_remove("WHERD_CONFIG")
@@ -159,6 +172,7 @@ pub(crate) struct Setup {
     is_classic: bool,
     is_ephemeral: bool,
     acknowledge: &'static str,
+    open_files: Option<[u64; 2]>,
     folder: TempDir,
 }
 
@@ -185,6 +199,7 @@ impl Setup {
             is_classic: false,
             is_ephemeral: false,
             acknowledge: "disk",
+            open_files: None,
             folder: tempfile::tempdir().expect("a folder"),
         }
     }
@@ -206,6 +221,12 @@ impl Setup {
     pub(crate) fn with_link_port(mut self, name: &str, port: u16) -> Self {
         let server = self.servers.iter_mut().find(|server| server.name == name);
         server.expect("a server of this name").links = port;
+        self
+    }
+
+    /// With these limits of open files, the soft and the hard one.
+    pub(crate) fn with_open_files(mut self, limits: [u64; 2]) -> Self {
+        self.open_files = Some(limits);
         self
     }
 
@@ -260,7 +281,10 @@ impl Setup {
     pub(crate) fn bind_with_stderr(self, words: Stdio) -> Herd {
         let folder = self.folder();
         fs::write(folder.join("herd.toml"), self.config()).expect("written");
-        let mut command = program(folder);
+        let mut command = match self.open_files {
+            None => program(folder),
+            Some(limits) => limited_program(folder, limits),
+        };
         command.args(["--config", "herd.toml", "up", "--json"]);
         command.args(["--ports-file", "ports.json", "--log-dir", "logs"]);
         if self.is_ephemeral {

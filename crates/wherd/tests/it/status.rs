@@ -27,6 +27,7 @@ fn status(server: &str, digest: &str) -> Status {
         digest: digest.to_owned(),
         reflected: [("Hill/7".to_owned(), 34)].into(),
         neighbours: Vec::new(),
+        connections_limit: 16_000,
         addresses: Addresses {
             clients: "127.0.0.1:1".to_owned(),
             links: "127.0.0.1:2".to_owned(),
