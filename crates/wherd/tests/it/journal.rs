@@ -7,6 +7,7 @@ use wherd_proto::frame::{self, UpdatesWriter, WireVector};
 use wherd_proto::journal::{self, Kind, Owner};
 use wherd_proto::{AtText, Origin, ServerName, Update};
 
+use crate::herd::{Setup, Stop, wait_until};
 use crate::{check, check_in, code, stderr, stdout, wherd};
 
 const BEGAN_AT_MS: u64 = 1_795_261_607_000;
@@ -378,6 +379,42 @@ fn a_journal_that_lost_its_beginning_says_what_it_has() {
         &["\"has_owner\":false"],
         &[],
     );
+}
+
+#[test]
+fn whole_records_without_an_owner_are_not_sound() {
+    let mut journal = Journal::default();
+    journal.batch(1, &[b"kiwi"]);
+    let told = printed(&journal.bytes, &["verify"], 1);
+    let expected = "Hill.journal: the first record, which says whose journal it is, is damaged or missing\n\
+                    Hill.journal: not sound: 1 records, 1 clients in what is whole\n";
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn the_journal_of_a_running_server_can_be_looked_at() {
+    let mut herd = Setup::lonely().start();
+    let told = ["kiwi", "emu", "kiwi"].map(|id| {
+        let line = herd.server("Hill").iamat(id, "+60.1710+024.9414", "5.25");
+        String::from_utf8(line).expect("UTF-8")
+    });
+    let folder = herd.folder().to_owned();
+    let run = |command: &[&str]| {
+        let arguments = [&["journal"], command, &["wherd-data/Hill/journal"]].concat();
+        wherd(&folder, &arguments).output().expect("it runs")
+    };
+    // It was answered what is flushed; after that, the server may be writing something else.
+    wait_until("a whole record at the end", || {
+        stdout(&run(&["verify"])).contains(": sound: ")
+    });
+    let entries = stdout(&run(&["inspect", "--entries"]));
+    for (sequence, line) in (1..).zip(&told) {
+        let entry = format!(" {sequence} {line}");
+        assert!(entries.contains(&entry), "no {entry:?} in {entries}");
+    }
+    herd.stop("Hill", Stop::Killed);
+    let verified = stdout(&run(&["verify"]));
+    assert!(verified.contains(" records, 2 clients"), "{verified}");
 }
 
 #[test]
