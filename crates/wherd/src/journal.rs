@@ -100,11 +100,12 @@ fn inspect(file: &Path, has_entries: bool, json: bool) -> Result<(), Failure> {
     let bytes = read(file)?;
     let owner = owner(file, &bytes)?;
     let contents = Contents::read(&bytes);
+    let mut summary = Summary::new(file, owner.as_ref(), &contents);
     if json {
-        let entries = has_entries.then(|| contents::entries(&bytes).map(JsonEntry::from).collect());
-        return print_json(&Summary::new(file, owner.as_ref(), &contents, entries));
+        summary.entries = has_entries.then_some(Entries(&bytes));
+        return print_json(&summary);
     }
-    print(Summary::new(file, owner.as_ref(), &contents, None).text())?;
+    print(summary.text())?;
     if has_entries {
         print_entries(&bytes)?;
     }
@@ -182,7 +183,16 @@ struct Summary<'a> {
     damages_count: usize,
     torn_tail_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    entries: Option<Vec<JsonEntry>>,
+    entries: Option<Entries<'a>>,
+}
+
+/// The entries of a file's bytes, of which one at a time is in memory.
+struct Entries<'a>(&'a [u8]);
+
+impl Serialize for Entries<'_> {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(contents::entries(self.0).map(JsonEntry::from))
+    }
 }
 
 /// One entry as `--json` prints it.
@@ -213,12 +223,7 @@ fn by_origin<S: serde::Serializer>(vector: &&WireVector, to: S) -> Result<S::Ok,
 }
 
 impl<'a> Summary<'a> {
-    fn new(
-        file: &Path,
-        owner: Option<&'a Owner>,
-        contents: &'a Contents<'_>,
-        entries: Option<Vec<JsonEntry>>,
-    ) -> Self {
+    fn new(file: &Path, owner: Option<&'a Owner>, contents: &'a Contents<'_>) -> Self {
         let (clients_count, entries_count) = (contents.clients.len(), contents.entry_count);
         let live_ratio = clients_count as f64 / entries_count as f64;
         Self {
@@ -237,7 +242,7 @@ impl<'a> Summary<'a> {
             reflected: &contents.reflected,
             damages_count: contents.damage_count,
             torn_tail_bytes: contents.torn_tail_bytes,
-            entries,
+            entries: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Printing, and writing files that are whole or not there.
 
 use std::fmt::Display;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 
 use comfy_table::{ContentArrangement, Table, presets};
@@ -14,13 +14,15 @@ use crate::failure::{Code, Context, Failure};
 pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     let written = stdout.write_all(bytes.as_ref());
-    written.and_then(|()| stdout.flush()).map_err(|error| {
-        if error.kind() == ErrorKind::BrokenPipe {
-            Failure::OutputClosed
-        } else {
-            Failure::new(Code::Failed, format!("failed to print: {error}"))
-        }
-    })
+    written.and_then(|()| stdout.flush()).map_err(not_printed)
+}
+
+fn not_printed(error: io::Error) -> Failure {
+    if error.kind() == ErrorKind::BrokenPipe {
+        Failure::OutputClosed
+    } else {
+        Failure::new(Code::Failed, format!("failed to print: {error}"))
+    }
 }
 
 /// Says a line on standard error.
@@ -30,11 +32,13 @@ pub(crate) fn complain(line: impl Display) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// Prints a value as one line of JSON.
+/// Prints a value as one line of JSON, piece by piece: it may be larger than memory.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<(), Failure> {
-    let mut line = to_json(value)?;
-    line.push('\n');
-    print(line)
+    let mut stdout = BufWriter::new(io::stdout().lock());
+    // All that can fail is the writing: our values have texts for keys.
+    let written = serde_json::to_writer(&mut stdout, value).map_err(io::Error::from);
+    let written = written.and_then(|()| stdout.write_all(b"\n"));
+    written.and_then(|()| stdout.flush()).map_err(not_printed)
 }
 
 /// A value as one line of JSON.

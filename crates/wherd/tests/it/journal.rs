@@ -1,13 +1,15 @@
 //! Journals from the command line: files as servers write them, and what may happen to them.
 
 use std::fs;
+use std::io::Read as _;
 use std::path::Path;
+use std::process::Stdio;
 
 use wherd_proto::frame::{self, UpdatesWriter, WireVector};
 use wherd_proto::journal::{self, Kind, Owner};
 use wherd_proto::{AtText, Origin, ServerName, Update};
 
-use crate::herd::{Setup, Stop, wait_until};
+use crate::herd::{Setup, Stop, program, wait_until};
 use crate::{check, check_in, code, stderr, stdout, wherd};
 
 const BEGAN_AT_MS: u64 = 1_795_261_607_000;
@@ -496,6 +498,36 @@ fn no_client_paints_a_terminal() {
     );
     let told = printed(&journal.bytes, &["inspect", "--entries", "--json"], 0);
     assert!(told.contains(r#""client":"ki\u001b[2Jwi�""#), "{told}");
+}
+
+#[test]
+fn who_has_read_enough_may_leave() {
+    let mut journal = Journal::begin();
+    for batch in 0..50 {
+        journal.batch(1 + batch * 100, &[&b"kiwi"[..]; 100]);
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("Hill.journal"), &journal.bytes).expect("written");
+    for arguments in [&["--entries"][..], &["--entries", "--json"]] {
+        // More than a pipe holds.
+        let command = [&["inspect"], arguments].concat();
+        let whole = printed(&journal.bytes, &command, 0);
+        assert!(whole.len() > 1 << 18);
+        let mut inspect = program(folder.path())
+            .args(["journal", "inspect", "Hill.journal"])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
+        let mut beginning = [0; 10];
+        let mut stdout = inspect.stdout.take().expect("a pipe");
+        stdout.read_exact(&mut beginning).expect("a beginning");
+        drop(stdout);
+        let ended = inspect.wait_with_output().expect("its end");
+        assert_eq!((code(&ended), stderr(&ended)), (0, String::new()));
+        assert_eq!(beginning, whole.as_bytes()[..10]);
+    }
 }
 
 #[test]
