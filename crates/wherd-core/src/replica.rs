@@ -718,6 +718,12 @@ impl Replica {
         self.entries.count() - self.entries.forgotten_count()
     }
 
+    /// How many clients are forgotten, and are known to be.
+    #[must_use]
+    pub const fn forgotten_count(&self) -> usize {
+        self.entries.forgotten_count()
+    }
+
     /// About how many bytes a new journal file would have.
     #[must_use]
     pub fn live_bytes(&self) -> usize {

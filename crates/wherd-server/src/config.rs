@@ -59,6 +59,10 @@ pub struct Config {
     /// line, too; the classic profile has none either.
     #[serde(skip)]
     pub ephemeral: bool,
+    /// A journal is gone on from however old it is. A flag of the command line, for a herd that was
+    /// switched off as a whole.
+    #[serde(skip)]
+    pub keeps_old_data: bool,
     /// Where all this was read.
     #[serde(skip)]
     pub source: ConfigSource,
@@ -242,6 +246,7 @@ impl Default for Config {
             replication: Replication::default(),
             classic: false,
             ephemeral: false,
+            keeps_old_data: false,
             source: ConfigSource::BuiltIn,
         }
     }

@@ -36,6 +36,8 @@ const NEXT_BYTES: usize = 2 * CURRENT_BYTES;
 /// How long what nobody waits for may stay in memory: a flush for each update of a neighbour would
 /// keep the disk from those who do wait.
 const LAZY: Duration = Duration::from_millis(20);
+/// How long it is from one compaction that was wanted to the next, at the least.
+const WANTED_INTERVAL: Duration = Duration::from_secs(1);
 /// A flush that takes longer is told by the readiness.
 const SLOW_FLUSH: Duration = Duration::from_secs(2);
 /// How often a journal that has nothing to write says that its server is alive.
@@ -231,6 +233,7 @@ pub(crate) struct Worker {
     /// When a file is begun again after a failure.
     retry_at: Instant,
     written_at: Instant,
+    begun_at: Instant,
     buffer: Vec<u8>,
 }
 
@@ -253,6 +256,7 @@ impl Worker {
             next: None,
             retry_at: Instant::now(),
             written_at: Instant::now(),
+            begun_at: Instant::now(),
             buffer: Vec::new(),
         };
         let begun = match sound {
@@ -299,8 +303,22 @@ impl Worker {
         } else if self.next.is_some() {
             Instant::now()
         } else {
-            self.written_at + ALIVE_INTERVAL
+            let alive_at = self.written_at + ALIVE_INTERVAL;
+            if self.is_compaction_wanted() {
+                self.rested_at().min(alive_at)
+            } else {
+                alive_at
+            }
         }
+    }
+
+    fn is_compaction_wanted(&self) -> bool {
+        self.journal.is_compaction_wanted.load(Ordering::Relaxed)
+    }
+
+    /// When the current file is old enough for a successor that somebody wants.
+    fn rested_at(&self) -> Instant {
+        self.begun_at + WANTED_INTERVAL
     }
 
     /// One turn: what there is to the disk, those who wait told, and a piece of a compaction.
@@ -377,11 +395,7 @@ impl Worker {
         let live_bytes = self.node.live_bytes() as u64;
         let most = live_bytes.saturating_mul(self.settings.compact_factor);
         let is_outgrown = bytes > most.max(self.settings.compact_min_bytes);
-        is_outgrown
-            || self
-                .journal
-                .is_compaction_wanted
-                .swap(false, Ordering::Relaxed)
+        is_outgrown || (self.is_compaction_wanted() && Instant::now() >= self.rested_at())
     }
 
     /// Writes a whole file in the place of the one that there is, or is not.
@@ -400,6 +414,11 @@ impl Worker {
     fn write_next(&mut self) -> io::Result<bool> {
         if self.next.is_none() {
             let owner = self.node.journal_owner();
+            // What is wanted from here on is wanted of the file after this one.
+            self.journal
+                .is_compaction_wanted
+                .store(false, Ordering::Relaxed);
+            self.begun_at = Instant::now();
             self.next = Some(Writer::create(
                 &self.folder.next(),
                 &owner,
@@ -532,6 +551,22 @@ pub(crate) fn log_replayed(node: &Node, folder: &Folder, replayed: &Replayed) {
         ("clients", (node.clients_count() as u64).into()),
     ];
     node.log.event(Level::Info, "journal.replayed", &fields);
+}
+
+/// Tells that the journal is of no use any more, and keeps it under another name.
+pub(crate) fn log_too_old(node: &Node, folder: &Folder) {
+    let path = folder.current();
+    let aside = folder.set_aside("old", clock::wall_ms());
+    let aside = aside.map_or_else(|e| e.to_string(), |path| path.display().to_string());
+    let fields = [
+        ("file", Value::Shown(&path.display())),
+        ("aside", aside.as_str().into()),
+        (
+            "why",
+            "this server was away for longer than away_limit_s".into(),
+        ),
+    ];
+    node.log.event(Level::Warning, "journal.too_old", &fields);
 }
 
 /// Ends the process where the journal's thread panics.

@@ -5,8 +5,9 @@
 //! the next bytes, and nothing is pushed at it.
 
 use crate::access::acceptor::Acceptor;
+use crate::clock;
 use crate::config::{Address, Config};
-use crate::node::{Adopted, Neighbour, Node};
+use crate::node::{Adopted, Neighbour, Node, NotAdopted};
 use crate::telemetry::{Level, Traffic, Value};
 use std::convert::Infallible;
 use std::io;
@@ -33,6 +34,8 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) const MAX_STRANGERS: usize = 32;
 /// How much is asked of the replica at a time: what a socket takes at once.
 const DRAIN_BYTES: usize = 64 * 1024;
+/// How often a neighbour is told what the clock here shows.
+const CLOCK_INTERVAL_NS: u64 = 5_000_000_000;
 /// A link that wrote less than this ago is busy: writing again at once would cost a system call
 /// for each report, where waiting for the write loop lets many go out together.
 const QUIET_NS: u64 = 50_000;
@@ -144,13 +147,24 @@ async fn reach(
     let mut connection = Connection::new(stream, settings);
     let name = &node.neighbours[link.0].name;
     connection.say_hello(node, name).await?;
-    let hello = connection.hear_hello().await?;
+    let hello = match connection.hear_hello().await? {
+        Heard::Hello(hello) => hello,
+        Heard::Superseded(run) => {
+            node.fence(run, name);
+            return Err(io::Error::other(
+                "a newer run of this server is linked there",
+            ));
+        }
+    };
     check_hello(node, &hello)?;
     if hello.origin.server != *name {
         let who = &hello.origin.server;
         return Err(io::Error::other(format!("{who} answers there")));
     }
-    let adopted = node.adopt(link, &hello, true).map_err(io::Error::other)?;
+    let adopted = node.adopt(link, &hello, true).map_err(|why| match why {
+        NotAdopted::Refused(why) => io::Error::other(why),
+        NotAdopted::Superseded(_) => io::Error::other(format!("a newer run of {name} is linked")),
+    })?;
     Ok(UpLink {
         connection,
         link,
@@ -213,23 +227,25 @@ fn log_refused(node: &Node, address: SocketAddr, error: &io::Error) {
 async fn answer(node: &Node, stream: TcpStream, settings: LinkSettings) -> io::Result<UpLink> {
     stream.set_nodelay(true)?;
     let mut connection = Connection::new(stream, settings);
-    let hello = connection.hear_hello().await.inspect_err(|error| {
+    let heard = connection.hear_hello().await.inspect_err(|error| {
         if error.kind() == io::ErrorKind::InvalidData {
             node.metrics.bad_frames.increment(1);
         }
     })?;
+    let Heard::Hello(hello) = heard else {
+        return Err(invalid("a frame before HELLO"));
+    };
     let link = node
         .neighbours
         .iter()
         .position(|n| n.name == hello.origin.server)
         .map(LinkIndex);
-    let accepted = check_hello(node, &hello).and_then(|()| {
-        let unknown = || io::Error::other(format!("{} is no neighbour", hello.origin.server));
-        let link = link.ok_or_else(unknown)?;
-        Ok((
-            link,
-            node.adopt(link, &hello, false).map_err(io::Error::other)?,
-        ))
+    let link = link.ok_or_else(|| format!("{} is no neighbour", hello.origin.server));
+    let checked = check_hello(node, &hello).map_err(|error| error.to_string());
+    let accepted = checked.and(link).map_err(NotAdopted::Refused);
+    let accepted = accepted.and_then(|link| {
+        node.adopt(link, &hello, false)
+            .map(|adopted| (link, adopted))
     });
     match accepted {
         Ok((link, adopted)) => {
@@ -245,12 +261,7 @@ async fn answer(node: &Node, stream: TcpStream, settings: LinkSettings) -> io::R
                 adopted,
             })
         }
-        Err(error) => {
-            let mut refusal = Vec::new();
-            frame::write_refusal(&mut refusal, &error.to_string());
-            connection.write(&refusal).await?;
-            Err(error)
-        }
+        Err(why) => Err(connection.refuse(why, &hello.origin).await?),
     }
 }
 
@@ -277,6 +288,13 @@ fn check_hello(node: &Node, hello: &Hello) -> io::Result<()> {
         ));
     }
     Ok(())
+}
+
+/// What came first on a connection.
+enum Heard {
+    Hello(Hello),
+    /// A newer run of this server is linked there.
+    Superseded(u64),
 }
 
 /// A socket between two servers, and what was read of it and not taken yet.
@@ -312,7 +330,7 @@ impl Connection {
         self.write(&out).await
     }
 
-    async fn hear_hello(&mut self) -> io::Result<Hello> {
+    async fn hear_hello(&mut self) -> io::Result<Heard> {
         let deadline = Instant::now() + HELLO_TIMEOUT;
         loop {
             let mut taken = Vec::new();
@@ -321,8 +339,9 @@ impl Connection {
                 Some(Frame::Hello(hello)) => {
                     drop(taken);
                     self.reader.forget(bytes);
-                    return Ok(hello);
+                    return Ok(Heard::Hello(hello));
                 }
+                Some(Frame::Superseded(run)) => return Ok(Heard::Superseded(run)),
                 Some(Frame::Refusal(why)) => {
                     return Err(io::Error::other(format!("refused: {why}")));
                 }
@@ -330,6 +349,23 @@ impl Connection {
                 None => timeout_at(deadline, self.reader.read()).await??,
             };
         }
+    }
+
+    /// Tells why this does not become the link; what to log of it.
+    async fn refuse(&mut self, why: NotAdopted, who: &Origin) -> io::Result<io::Error> {
+        let mut out = Vec::new();
+        let why = match why {
+            NotAdopted::Refused(why) => {
+                frame::write_refusal(&mut out, &why);
+                why
+            }
+            NotAdopted::Superseded(run) => {
+                frame::write_superseded(&mut out, run);
+                format!("a newer run of {} is linked", who.server)
+            }
+        };
+        self.write(&out).await?;
+        Ok(io::Error::other(why))
     }
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
@@ -370,6 +406,7 @@ impl UpLink {
             waiting: Vec::with_capacity(DRAIN_BYTES),
             written: 0,
             last_write_ns: node.now_ns(),
+            clock_told_ns: None,
         };
         outlet.install(&node.neighbours[link.0]);
         node.log_link_up(link, &hello, &address);
@@ -440,6 +477,10 @@ fn answer_ping(node: &Node, link: LinkIndex, frame: &Frame<'_>) {
                 .store(value.wrapping_add(1), Ordering::Relaxed);
             neighbour.send_wanted.notify_one();
         }
+        Frame::Clock(wall_ns) => {
+            let ahead_ns = (*wall_ns as i64).saturating_sub(clock::wall_ns());
+            neighbour.clock_ahead_ns.store(ahead_ns, Ordering::Relaxed);
+        }
         Frame::Pong(sent_at_us) => {
             let now_us = node.now_ns() / 1000;
             neighbour
@@ -461,6 +502,8 @@ pub(crate) struct Outlet {
     waiting: Vec<u8>,
     written: usize,
     last_write_ns: u64,
+    /// When the neighbour was told what the clock here shows.
+    clock_told_ns: Option<u64>,
 }
 
 /// How far [`Outlet::flush`] came.
@@ -524,6 +567,12 @@ impl Outlet {
             .swap(0, Ordering::Relaxed);
         if pong > 0 {
             frame::write_pong(&mut self.waiting, pong - 1);
+        }
+        let now_ns = node.now_ns();
+        let is_told = |told_ns: u64| now_ns.saturating_sub(told_ns) < CLOCK_INTERVAL_NS;
+        if !self.clock_told_ns.is_some_and(is_told) {
+            self.clock_told_ns = Some(now_ns);
+            frame::write_clock(&mut self.waiting, clock::wall_ns() as u64);
         }
         let (has_more, sent_count) =
             node.drain(link, self.connection, &mut self.waiting, DRAIN_BYTES);

@@ -6,8 +6,8 @@ use crate::journal::{Journal, NotKept};
 use crate::neighbour::{self, Outlet};
 use crate::status::{DigestAnswer, NeighbourStatus};
 use crate::telemetry::{Level, Log, Metrics, Reading, Traffic, Value};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -32,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) metrics: Metrics,
     /// Cancelled when this server begins to stop: nobody new is listened to or dialled.
     pub(crate) stop: CancellationToken,
+    /// The newer run of this server that has taken its place.
+    fenced: OnceLock<u64>,
     /// Cancelled when the last client has been answered: links send what they have, and end.
     pub(crate) last_words: CancellationToken,
     state: Mutex<State>,
@@ -44,6 +46,7 @@ pub(crate) struct Node {
     /// Rung when more is kept, here or at neighbours.
     kept_news: Notify,
     acknowledge_timeout: Duration,
+    clock_tolerance: Duration,
     /// Rung when the replica wants a tick and did not want one before.
     tick_wanted: Notify,
     started: Instant,
@@ -66,6 +69,8 @@ pub(crate) struct Neighbour {
     pub(crate) pong_wanted: AtomicU64,
     /// How long the last PING took there and back; 0 where none did yet.
     pub(crate) round_trip_us: AtomicU64,
+    /// How far its clock was ahead of this server's when it last told.
+    pub(crate) clock_ahead_ns: AtomicI64,
 }
 
 struct State {
@@ -92,6 +97,14 @@ pub(crate) struct Adopted {
     pub(crate) replaced: CancellationToken,
 }
 
+/// Why a connection does not become the link.
+pub(crate) enum NotAdopted {
+    /// There is a link to a newer run of that server.
+    Superseded(u64),
+    /// For another reason.
+    Refused(String),
+}
+
 /// An empty replica of a server, whose run has not begun: a journal may have to be replayed first.
 pub(crate) fn empty_replica(config: &Config, server: &ServerConfig, name: &ServerName) -> Replica {
     let settings = Settings {
@@ -103,6 +116,9 @@ pub(crate) fn empty_replica(config: &Config, server: &ServerConfig, name: &Serve
         max_clients: config.limits.clients,
         max_origins: config.limits.frame_bytes / MAX_REFLECTED_BYTES,
         have_interval_ns: config.replication.have_interval_ms * 1_000_000,
+        digest_interval_ns: config.replication.digest_interval_s * 1_000_000_000,
+        retention_ns: config.replication.retention_s * 1_000_000_000,
+        away_limit_ns: config.replication.away_limit_s * 1_000_000_000,
         ..Settings::default()
     };
     let not_begun = Origin {
@@ -142,6 +158,7 @@ impl Node {
             log,
             metrics: Metrics::new(),
             stop,
+            fenced: OnceLock::new(),
             last_words: CancellationToken::new(),
             state: Mutex::new(state),
             journal: config.has_journals().then(|| Arc::new(Journal::new())),
@@ -149,6 +166,7 @@ impl Node {
             is_kept_wanted: AtomicBool::new(false),
             kept_news: Notify::new(),
             acknowledge_timeout: Duration::from_millis(config.journal.acknowledge_timeout_ms),
+            clock_tolerance: Duration::from_millis(config.replication.clock_tolerance_ms),
             tick_wanted: Notify::new(),
             started: Instant::now(),
         }
@@ -254,12 +272,71 @@ impl Node {
         connection: u64,
         frames: &[Frame<'_>],
     ) -> Result<(), LinkFault> {
-        self.change_link(link, connection, |replica, now_ns, effects| {
-            frames
+        let received = self.change_link(link, connection, |replica, now_ns, effects| {
+            let before = (replica.counts().diverged, replica.forgotten_count());
+            let received = frames
                 .iter()
-                .try_for_each(|frame| replica.receive(link, frame, now_ns, effects))
-        })
-        .unwrap_or(Ok(()))
+                .try_for_each(|frame| replica.receive(link, frame, now_ns, effects));
+            let has_diverged = replica.counts().diverged > before.0;
+            (received, has_diverged, replica.forgotten_count() > before.1)
+        });
+        let Some((received, has_diverged, has_forgotten)) = received else {
+            return Ok(());
+        };
+        if has_diverged {
+            self.log_divergence(link);
+        }
+        if has_forgotten {
+            self.compact_soon();
+        }
+        if let Err(LinkFault::NewerRun { incarnation }) = received {
+            self.fence(incarnation, &self.neighbours[link.0].name);
+        }
+        received
+    }
+
+    fn log_divergence(&self, link: LinkIndex) {
+        let fields = [("neighbour", self.neighbours[link.0].name.as_str().into())];
+        self.log.event(Level::Warning, "digest.differs", &fields);
+    }
+
+    /// Forgets a client, everywhere: the sequence that has to be kept for it, or `None` where it
+    /// is not known.
+    pub(crate) fn forget(&self, client: &[u8]) -> Option<u64> {
+        let wall_ns = clock::wall_ns();
+        let sequence = self.change(|replica, now_ns, effects| {
+            let is_known = replica.forget(client, wall_ns, now_ns, effects);
+            is_known.then(|| replica.sequence())
+        });
+        if sequence.is_some() {
+            self.compact_soon();
+        }
+        sequence
+    }
+
+    /// Lets the journal lose what was forgotten.
+    fn compact_soon(&self) {
+        if let Some(journal) = &self.journal {
+            journal.compact_soon();
+        }
+    }
+
+    /// A newer run of this server was heard of, from `teller`: this one stops.
+    pub(crate) fn fence(&self, run: u64, teller: &ServerName) {
+        if self.fenced.set(run).is_ok() {
+            let fields = [
+                ("run", self.origin.incarnation.into()),
+                ("newer", run.into()),
+                ("from", teller.as_str().into()),
+            ];
+            self.log.event(Level::Warning, "server.superseded", &fields);
+            self.stop.cancel();
+        }
+    }
+
+    /// The newer run of this server that has taken its place.
+    pub(crate) fn superseded_by(&self) -> Option<u64> {
+        self.fenced.get().copied()
     }
 
     /// Writes what the link has to send behind what `out` has; whether there is more, and how many
@@ -301,7 +378,8 @@ impl Node {
         link: LinkIndex,
         hello: &Hello,
         is_dialled_here: bool,
-    ) -> Result<Adopted, String> {
+    ) -> Result<Adopted, NotAdopted> {
+        let refuse = |why: String| Err(NotAdopted::Refused(why));
         let there = &hello.origin;
         let dialled_by = if is_dialled_here {
             &self.origin.server
@@ -313,21 +391,24 @@ impl Node {
         let state = self.lock();
         let is_dialled = self.neighbours[link.0].is_dialled.load(Ordering::Relaxed);
         if !is_dialled_here && !is_preferred && is_dialled {
-            return Err(format!("{} is being dialled from here", there.server));
+            return refuse(format!("{} is being dialled from here", there.server));
         }
         if let Some(old) = &state.connections[link.0] {
             if old.incarnation > there.incarnation {
-                return Err(format!("a newer run of {} is linked", there.server));
+                return Err(NotAdopted::Superseded(old.incarnation));
             }
             let is_same_run = old.incarnation == there.incarnation;
             if is_same_run && !is_preferred && old.dialled_by != *dialled_by {
-                return Err(format!("{} is linked already", there.server));
+                return refuse(format!("{} is linked already", there.server));
             }
         }
         self.change_locked(state, |state, now_ns, effects| {
             let theirs = &hello.reflected;
             let up = state.replica.link_up(link, theirs, now_ns, effects);
-            up.map_err(|fault| fault.to_string())?;
+            if let Err(LinkFault::NewerRun { incarnation }) = up {
+                self.fence(incarnation, &there.server);
+            }
+            up.map_err(|fault| NotAdopted::Refused(fault.to_string()))?;
             if hello.wants_kept {
                 self.is_kept_wanted.store(true, Ordering::Relaxed);
                 state.replica.tell_kept(link, there, effects);
@@ -405,8 +486,13 @@ impl Node {
 
     /// Why this server does not yet answer with all that the herd knows; empty when it does.
     pub(crate) fn not_ready(&self) -> Vec<String> {
-        let state = self.lock();
         let mut reasons = Vec::new();
+        reasons.extend(
+            self.superseded_by()
+                .map(|run| format!("superseded by run {run}")),
+        );
+        let state = self.lock();
+        reasons.extend(self.clock_is_off(&state));
         if !state.connections.is_empty() && state.connections.iter().all(Option::is_none) {
             reasons.push("cut off from every neighbour".to_owned());
         }
@@ -420,6 +506,24 @@ impl Node {
                 .and_then(|journal| journal.not_ready()),
         );
         reasons
+    }
+
+    /// Whether this clock is far off those of most neighbours.
+    fn clock_is_off(&self, state: &State) -> Option<String> {
+        let linked = state.connections.iter().zip(&self.neighbours);
+        let ahead_ns = linked
+            .filter(|(connection, _)| connection.is_some())
+            .map(|(_, neighbour)| neighbour.clock_ahead_ns.load(Ordering::Relaxed));
+        let mut ahead_ns: Vec<_> = ahead_ns.collect();
+        ahead_ns.sort_unstable();
+        // The median: more than half of them are at least that far on its side.
+        let by = Duration::from_nanos(ahead_ns.get(ahead_ns.len() / 2)?.unsigned_abs());
+        let is_behind = ahead_ns[ahead_ns.len() / 2] > 0;
+        let side = if is_behind { "behind" } else { "ahead of" };
+        (by > self.clock_tolerance).then(|| {
+            let seconds = by.as_secs_f64();
+            format!("the clock is {seconds:.1} s {side} the neighbours'")
+        })
     }
 
     pub(crate) fn uptime(&self) -> Duration {
@@ -496,6 +600,7 @@ impl Node {
         let reading = Reading {
             counts: state.replica.counts(),
             clients_count: state.replica.clients_count(),
+            forgotten_count: state.replica.forgotten_count(),
             links_up_count: state.connections.iter().flatten().count(),
             waiting_count: links
                 .filter_map(|link| state.replica.link_counts(link))
@@ -671,6 +776,7 @@ impl Neighbour {
             dial_wanted: Notify::new(),
             pong_wanted: AtomicU64::new(0),
             round_trip_us: AtomicU64::new(0),
+            clock_ahead_ns: AtomicI64::new(0),
         }
     }
 

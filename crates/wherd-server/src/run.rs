@@ -2,6 +2,7 @@
 
 use crate::access::http::{self, HttpSettings};
 use crate::access::line::{self, LineSettings};
+use crate::clock;
 use crate::config::{Address, Config, ServerConfig, UnknownServer};
 use crate::journal::{self, Folder, JournalError, Replayed, Worker};
 use crate::limits::Descriptors;
@@ -30,6 +31,8 @@ use wherd_proto::journal::Owner;
 const CLIENTS_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long neighbours have to read after that what they have not been sent yet.
 const LINKS_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a server whose place was taken goes on telling so.
+const SUPERSEDED_LINGER: Duration = Duration::from_secs(2);
 /// How long the journal then has to write what came with that.
 const JOURNAL_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -42,6 +45,8 @@ pub struct RunOptions {
     pub data_dir: Option<PathBuf>,
     /// No journal: everything is in memory.
     pub is_ephemeral: bool,
+    /// Goes on from a journal however old it is.
+    pub keeps_old_data: bool,
     /// Where to write what the listeners got.
     pub ports_file: Option<PathBuf>,
     /// A places file; one that cannot be used stops the start.
@@ -92,6 +97,15 @@ pub enum RunError {
         #[source]
         error: io::Error,
     },
+    /// A newer run of this server has taken its place: two have its name, or its clock was ahead
+    /// once. Everything ended as after a shutdown.
+    #[error("a newer run of {server}, {run}, has taken its place")]
+    Superseded {
+        /// Which server.
+        server: String,
+        /// That run.
+        run: u64,
+    },
     /// A file or folder of the run cannot be made.
     #[error("cannot write {}: {error}", path.display())]
     Write {
@@ -118,7 +132,8 @@ struct Listeners {
 /// clients that do not read and 2 s for neighbours that do not.
 ///
 /// # Errors
-/// When it cannot start; nothing is left behind then but an empty log.
+/// When it cannot start; nothing is left behind then but an empty log. Or when another run has
+/// taken its place ([`RunError::Superseded`]).
 pub async fn run(
     config: Config,
     name: &str,
@@ -131,8 +146,12 @@ pub async fn run(
     let name = ServerName::new(name).unwrap_or_else(|error| {
         unreachable!("the configuration checked its names: {error}");
     });
-    let mut replica = node::empty_replica(&config, &server, &name);
+    let empty_replica = || node::empty_replica(&config, &server, &name);
+    let mut replica = empty_replica();
     let stored = Stored::open(&config, &name, &mut replica)?;
+    if stored.as_ref().is_some_and(|stored| stored.is_too_old) {
+        replica = empty_replica();
+    }
     let listeners = Listeners::bind(&server).await?;
     let log_file = log_path(&config.log.dir, name.as_str());
     let log =
@@ -150,7 +169,8 @@ pub async fn run(
     }
     log_start(&log, &config, &listeners.addresses);
     let newest_run = stored.as_ref().map_or(0, Stored::newest_run);
-    let node = Node::new(&config, &server, replica, newest_run, log.clone(), shutdown);
+    let stop = shutdown.child_token();
+    let node = Node::new(&config, &server, replica, newest_run, log.clone(), stop);
     let node = Arc::new(node);
     let writing = stored.map(|stored| stored.go_on(&node, &config));
     if let Some(path) = &options.ports_file {
@@ -161,7 +181,15 @@ pub async fn run(
             },
         )?;
     }
-    serve(&config, &server, Arc::clone(&node), places, listeners).await;
+    serve(
+        &config,
+        &server,
+        Arc::clone(&node),
+        places,
+        listeners,
+        &shutdown,
+    )
+    .await;
     if let (Some(journal), Some(writing)) = (&node.journal, writing) {
         journal.stop();
         let ended = tokio::task::spawn_blocking(|| writing.join());
@@ -170,13 +198,18 @@ pub async fn run(
     }
     log.event(Level::Info, "server.stop", &[]);
     log.close();
-    Ok(())
+    node.superseded_by().map_or(Ok(()), |run| {
+        let server = server.name;
+        Err(RunError::Superseded { server, run })
+    })
 }
 
 /// What earlier runs of a server left it.
 struct Stored {
     folder: Folder,
     replayed: Option<Replayed>,
+    /// The server was away for longer than the herd remembers what it forgot.
+    is_too_old: bool,
 }
 
 impl Stored {
@@ -197,7 +230,16 @@ impl Stored {
             incarnation: 0,
         };
         let replayed = folder.replay(&owner, replica)?;
-        Ok(Some(Self { folder, replayed }))
+        let limit_ms = config.replication.away_limit_s * 1000;
+        let is_too_old = !config.keeps_old_data
+            && replayed
+                .as_ref()
+                .is_some_and(|r| clock::wall_ms().saturating_sub(r.written_at_ms) > limit_ms);
+        Ok(Some(Self {
+            folder,
+            replayed,
+            is_too_old,
+        }))
     }
 
     fn newest_run(&self) -> u64 {
@@ -208,14 +250,23 @@ impl Stored {
 
     /// Tells what was found, and lets a thread write from here on.
     fn go_on(self, node: &Arc<Node>, config: &Config) -> JoinHandle<()> {
-        let Self { folder, replayed } = self;
+        let Self {
+            folder,
+            replayed,
+            is_too_old,
+        } = self;
         let Some(journal) = node.journal.clone() else {
             unreachable!("a node of a server with a journal has one");
         };
         if let Some(replayed) = &replayed {
             journal::log_replayed(node, &folder, replayed);
         }
-        let sound = replayed.as_ref().filter(|r| r.damage.is_empty());
+        if is_too_old {
+            journal::log_too_old(node, &folder);
+        }
+        let sound = replayed
+            .as_ref()
+            .filter(|replayed| replayed.damage.is_empty() && !is_too_old);
         let settings = config.journal.clone();
         let worker = Worker::new(Arc::clone(node), journal, folder, settings, sound);
         std::thread::Builder::new()
@@ -230,6 +281,7 @@ fn with_options(mut config: Config, options: &RunOptions) -> Config {
         config.journal.dir.clone_from(dir);
     }
     config.ephemeral |= options.is_ephemeral;
+    config.keeps_old_data |= options.keeps_old_data;
     if let Some(dir) = &options.log_dir {
         config.log.dir.clone_from(dir);
     }
@@ -247,6 +299,7 @@ async fn serve(
     node: Arc<Node>,
     places: Places,
     listeners: Listeners,
+    shutdown: &CancellationToken,
 ) {
     let (clients, links) = (TaskTracker::new(), TaskTracker::new());
     let mut tasks = JoinSet::new();
@@ -258,6 +311,7 @@ async fn serve(
         is_classic: config.classic,
         policy: config.herd.policy.word().to_owned(),
         settings: HttpSettings::new(config, &descriptors),
+        acknowledge: config.acknowledge(server),
         connections_limit: descriptors.clients_count as u64,
     };
     let settings = LinkSettings::new(config);
@@ -277,7 +331,8 @@ async fn serve(
     }
     let timed = Arc::clone(&node);
     tasks.spawn(async move { timed.keep_time().await });
-    tasks.spawn(http::serve(Arc::new(http_server), listeners.http));
+    let http = http::serve(Arc::new(http_server), listeners.http, shutdown.clone());
+    tasks.spawn(http);
     let service = Arc::new(Service::new(Arc::clone(&node), places));
     let settings = LineSettings::new(config, server, &descriptors);
     tokio::select! {
@@ -296,6 +351,10 @@ async fn serve(
     node.say_last_words();
     links.close();
     let _ = tokio::time::timeout(LINKS_TIMEOUT, links.wait()).await;
+    if node.superseded_by().is_some() {
+        // Whoever wonders why nobody serves here finds it in the status.
+        let _ = tokio::time::timeout(SUPERSEDED_LINGER, shutdown.cancelled()).await;
+    }
 }
 
 impl Listeners {

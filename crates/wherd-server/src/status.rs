@@ -68,6 +68,15 @@ pub struct DigestAnswer {
     pub buckets: Vec<String>,
 }
 
+/// What `POST /api/v1/forget` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForgetAnswer {
+    /// This server's name.
+    pub server: String,
+    /// Whether there was anything to forget.
+    pub was_known: bool,
+}
+
 /// What a server says about one of its neighbours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NeighbourStatus {

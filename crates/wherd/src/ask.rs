@@ -5,11 +5,14 @@ use std::thread;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
-use ureq::Agent;
+use ureq::http::Response;
+use ureq::{Agent, Body};
 use wherd_server::config::{Config, ServerConfig};
 
 /// A sound server answers in milliseconds, however busy it is.
 const TIMEOUT: Duration = Duration::from_secs(1);
+/// A change waits for the disk, and perhaps for neighbours.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Most bytes of one answer: its length grows with the runs of all servers, some 40 bytes each.
 const ANSWER_BYTES: u64 = 16 << 20;
 
@@ -22,13 +25,7 @@ pub(crate) trait Answer: DeserializeOwned + Send {
 /// Asks all servers for what is at `path`, in the order of the configuration: at once, so that
 /// those that are down cost one timeout and not five.
 pub(crate) fn ask_all<A: Answer>(config: &Config, path: &str) -> Vec<Result<A, String>> {
-    // The environment's proxy is for the world outside; the herd is ours.
-    let agent = Agent::config_builder()
-        .timeout_global(Some(TIMEOUT))
-        .proxy(None)
-        .max_redirects(0)
-        .build();
-    let agent = Agent::new_with_config(agent);
+    let agent = agent(TIMEOUT);
     thread::scope(|scope| {
         let agent = &agent;
         let ask = |server| scope.spawn(move || ask(agent, server, path));
@@ -40,14 +37,38 @@ pub(crate) fn ask_all<A: Answer>(config: &Config, path: &str) -> Vec<Result<A, S
     })
 }
 
+fn agent(timeout: Duration) -> Agent {
+    // The environment's proxy is for the world outside; the herd is ours.
+    let agent = Agent::config_builder()
+        .timeout_global(Some(timeout))
+        .proxy(None)
+        .max_redirects(0)
+        .build();
+    Agent::new_with_config(agent)
+}
+
 fn ask<A: Answer>(agent: &Agent, server: &ServerConfig, path: &str) -> Result<A, String> {
+    let response = agent.get(&url(server, path)?).call();
+    read(response.map_err(describe)?, server)
+}
+
+/// Tells a server to do what is at `path` with `body`.
+pub(crate) fn tell<A: Answer>(server: &ServerConfig, path: &str, body: &[u8]) -> Result<A, String> {
+    let request = agent(CHANGE_TIMEOUT).post(&url(server, path)?);
+    let response = request.header("wherd-confirm", "yes").send(body);
+    read(response.map_err(describe)?, server)
+}
+
+fn url(server: &ServerConfig, path: &str) -> Result<String, String> {
     if server.http.port() == 0 {
         return Err(
             "its HTTP port is any free one: use the wherd-up.toml of `wherd up`".to_owned(),
         );
     }
-    let url = format!("http://{}{path}", server.http);
-    let mut response = agent.get(&url).call().map_err(describe)?;
+    Ok(format!("http://{}{path}", server.http))
+}
+
+fn read<A: Answer>(mut response: Response<Body>, server: &ServerConfig) -> Result<A, String> {
     let body = response.body_mut().with_config().limit(ANSWER_BYTES);
     let answer: A = body.read_json().map_err(describe)?;
     if answer.server() == server.name {
@@ -60,7 +81,7 @@ fn ask<A: Answer>(agent: &Agent, server: &ServerConfig, path: &str) -> Result<A,
 fn describe(error: ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) => error.to_string(),
-        ureq::Error::Timeout(_) => format!("no answer within {} s", TIMEOUT.as_secs()),
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
         other => other.to_string(),
     }
 }

@@ -8,7 +8,7 @@ use wherd_server::config::{ConfigError, UnknownServer};
 
 use crate::output::complain;
 
-/// The exit codes, as `wherd --help` lists them. 69, 75 and 78 are those of sysexits.h.
+/// The exit codes, as `wherd --help` lists them. 69, 75, 76 and 78 are those of sysexits.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Code {
     /// A refusal, bad input, a fault of the system.
@@ -17,8 +17,10 @@ pub(crate) enum Code {
     Usage = 2,
     /// No server answers there.
     Unreachable = 69,
-    /// A port is in use.
+    /// A port, or a journal, is in use.
     PortInUse = 75,
+    /// A newer run of the same server has taken its place.
+    Superseded = 76,
     /// The configuration cannot be used.
     Configuration = 78,
 }

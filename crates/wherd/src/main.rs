@@ -12,6 +12,7 @@ mod talk;
 
 mod completions;
 mod config;
+mod forget;
 mod iamat;
 mod journal;
 mod places;
@@ -42,7 +43,8 @@ Exit codes:
    1  failed: a refusal, a bad input file, a herd that is not whole, a fault of the system
    2  usage: the command line makes no sense
   69  unreachable: no server answers there
-  75  a port is in use
+  75  a port or a journal is in use
+  76  superseded: a newer run of the same server has taken its place
   78  configuration: mistakes in it, an unknown server, a places file missing or damaged";
 
 /// An application-server herd: tell one server where a client is, ask any other.
@@ -66,6 +68,7 @@ enum Command {
     Send(send::Send),
     Status(status::StatusArgs),
     Verify(verify::Verify),
+    Forget(forget::Forget),
     Config(config::ConfigArgs),
     Journal(journal::JournalArgs),
     Places(places::PlacesArgs),
@@ -90,6 +93,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Send(args) => args.run(&find()?),
         Command::Status(args) => args.run(&find()?),
         Command::Verify(args) => args.run(&find()?),
+        Command::Forget(args) => args.run(&find()?),
         Command::Config(args) => args.run(find),
         Command::Journal(args) => args.run(),
         Command::Places(args) => args.run(),

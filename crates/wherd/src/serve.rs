@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 ///
 /// SIGTERM and Ctrl-C stop it: it frees its ports, answers what it has read, sends its neighbours
 /// what they lack, and writes out its log. One more, a second later, ends it at once. Exit code 75
-/// if a port is in use.
+/// if a port or the journal is in use, 76 if a newer run of the same server has taken its place.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -51,6 +51,10 @@ pub(crate) struct ServerOptions {
     /// The folder of the log files, one NAME.log for each server; it is created [default: logs]
     #[arg(long, value_name = "DIR")]
     pub(crate) log_dir: Option<PathBuf>,
+    /// Go on from a journal however old it is: for a herd that was switched off as a whole, for
+    /// longer than it remembers what it forgot.
+    #[arg(long)]
+    pub(crate) keep_old_data: bool,
     /// Write a JSON file with what is listened on, once all listeners are bound.
     #[arg(long, value_name = "FILE")]
     pub(crate) ports_file: Option<PathBuf>,
@@ -106,6 +110,7 @@ impl Serve {
             log_dir: self.options.log_dir,
             data_dir: self.options.data_dir,
             is_ephemeral: self.options.ephemeral,
+            keeps_old_data: self.options.keep_old_data,
             ports_file: self.options.ports_file,
             places_file: self.options.places,
         };
@@ -128,6 +133,7 @@ fn introduce(config: &Config, server: &ServerConfig) {
 
 fn code(error: &RunError) -> Code {
     match error {
+        RunError::Superseded { .. } => Code::Superseded,
         RunError::PortInUse { .. } | RunError::Journal(JournalError::InUse { .. }) => {
             Code::PortInUse
         }

@@ -1,22 +1,28 @@
 //! The HTTP port: health, metrics, status.
 
 use crate::access::acceptor::Acceptor;
-use crate::config::Config;
+use crate::config::{Acknowledge, Config};
+use crate::journal::NotKept;
 use crate::limits::Descriptors;
 use crate::node::Node;
-use crate::status::{Addresses, DigestAnswer, Status};
+use crate::status::{Addresses, DigestAnswer, ForgetAnswer, Status};
+use crate::telemetry::{Level, Value};
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
+/// What confirms that a request is no accident of a web page.
+const CONFIRM: &str = "wherd-confirm";
 /// What a request's header may take of the memory. Browsers send less than a tenth of it.
 const HEADER_BYTES: usize = 16 * 1024;
 /// Where descriptors have run out, somebody wants to see why.
@@ -47,13 +53,14 @@ pub(crate) struct Server {
     pub(crate) is_classic: bool,
     pub(crate) policy: String,
     pub(crate) settings: HttpSettings,
+    /// What is promised of a change.
+    pub(crate) acknowledge: Acknowledge,
     /// How many connections clients may have.
     pub(crate) connections_limit: u64,
 }
 
 /// Serves the port until the stop.
-pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener) {
-    let stop = server.node.stop.clone();
+pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener, stop: CancellationToken) {
     stop.run_until_cancelled(accept_all(server, &listener))
         .await;
 }
@@ -67,6 +74,7 @@ async fn accept_all(server: Arc<Server>, listener: &TcpListener) -> Infallible {
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .route("/api/v1/digest", get(digest))
+        .route("/api/v1/forget", post(forget))
         .with_state(server);
     let seats = Arc::new(tokio::sync::Semaphore::new(settings.connections));
     let failures = &node.metrics.accept_failures[2];
@@ -129,6 +137,33 @@ async fn metrics(State(server): State<Arc<Server>>) -> Response {
 
 async fn digest(State(server): State<Arc<Server>>) -> Json<DigestAnswer> {
     Json(server.node.read_digest())
+}
+
+/// Forgets the client whose ID is the body. The header is one that no web page can send without
+/// asking first, and nobody answers that it may.
+async fn forget(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    client: Bytes,
+) -> Result<Json<ForgetAnswer>, (StatusCode, &'static str)> {
+    if !headers.contains_key(CONFIRM) {
+        return Err((
+            StatusCode::FORBIDDEN,
+            "the header wherd-confirm is missing\n",
+        ));
+    }
+    let node = &server.node;
+    let sequence = node.forget(&client);
+    if let Some(sequence) = sequence {
+        let fields = [("id", Value::from(&*client)), ("sequence", sequence.into())];
+        node.log.event(Level::Notice, "client.forgotten", &fields);
+        let kept = node.acknowledged(server.acknowledge, sequence).await;
+        kept.map_err(|NotKept| (StatusCode::SERVICE_UNAVAILABLE, "it is not kept safely\n"))?;
+    }
+    Ok(Json(ForgetAnswer {
+        server: node.origin.server.to_string(),
+        was_known: sequence.is_some(),
+    }))
 }
 
 async fn status(State(server): State<Arc<Server>>) -> Json<Status> {

@@ -57,6 +57,7 @@ pub(super) fn meaning(file: ConfigFile, path: &Path, mistakes: &mut Vec<Mistake>
         replication: file.replication,
         classic: false,
         ephemeral: false,
+        keeps_old_data: false,
         source: ConfigSource::File(path.to_owned()),
     }
 }

@@ -213,7 +213,7 @@ numbers! {
 }
 
 numbers! {
-    /// The clocks of the links between servers. They decide when something is sent, never whether.
+    /// The clocks of the herd. Those of the links decide when something is sent, never whether.
     Replication {
         []
         /// Milliseconds between two summaries of what a server has, while it changes.
@@ -234,5 +234,27 @@ numbers! {
         /// Not below `redial_min_ms`. A server that starts dials its neighbours at once, so this
         /// only delays links that broke in the network.
         redial_max_ms: u64 = 5_000, 1..=600_000;
+        /// Seconds between two comparisons of what neighbours hold; 0: never.
+        ///
+        /// Where they reflect the same and hold something else, a memory or this program erred. That
+        /// is counted, logged and repaired.
+        digest_interval_s: u64 = 60, 0..=86_400;
+        /// Milliseconds that a clock may differ from those of most neighbours before its server says
+        /// that it is not ready.
+        ///
+        /// Clients' times are ordered at most 5 s ahead of the server that hears them: one that runs
+        /// behind by more than that puts its clients' reports behind everybody else's.
+        clock_tolerance_ms: u64 = 5_000, 10..=86_400_000;
+        /// Seconds after which a client that has not reported is gone, by the time of its report;
+        /// 0: never.
+        ///
+        /// The same on all servers.
+        retention_s: u64 = 0, 0..=3_153_600_000;
+        /// Seconds that a server may have been away and still go on from its journal. One that was
+        /// away for longer sets it aside, starts empty and is sent all by its neighbours.
+        ///
+        /// For so long the herd knows that a client was forgotten, and what runs numbered that have
+        /// ended. The same on all servers. 30 days.
+        away_limit_s: u64 = 2_592_000, 60..=3_153_600_000;
     }
 }

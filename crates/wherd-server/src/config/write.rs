@@ -47,7 +47,7 @@ impl Writer {
         self.numbers(Limits::SETTINGS, &config.limits.values());
         self.log(config, &defaults);
         self.places(config, &defaults);
-        self.section("replication", "The clocks of the links between servers.");
+        self.section("replication", "The clocks of the herd.");
         self.numbers(Replication::SETTINGS, &config.replication.values());
         self.text
     }

@@ -60,7 +60,10 @@ pub(crate) struct Metrics {
     full: Counter,
     received: Counter,
     superseded: Counter,
+    diverged: Counter,
+    expired: Counter,
     clients: Gauge,
+    forgotten: Gauge,
     links_up: Gauge,
     waiting: Gauge,
     is_ready: Gauge,
@@ -84,6 +87,7 @@ struct JournalMetrics {
 pub(crate) struct Reading {
     pub(crate) counts: wherd_core::Counts,
     pub(crate) clients_count: usize,
+    pub(crate) forgotten_count: usize,
     pub(crate) links_up_count: usize,
     pub(crate) waiting_count: u64,
     pub(crate) is_ready: bool,
@@ -187,7 +191,19 @@ impl Metrics {
                 "wherd_updates_superseded_total",
                 "updates received that changed nothing",
             ),
+            diverged: counter(
+                "wherd_divergences_total",
+                "times that a neighbour reflected the same and held something else",
+            ),
+            expired: counter(
+                "wherd_expired_total",
+                "entries removed because they were too old, or forgotten long enough",
+            ),
             clients: gauge("wherd_clients", "clients known"),
+            forgotten: gauge(
+                "wherd_forgotten_clients",
+                "clients that are known to be forgotten",
+            ),
             links_up: gauge("wherd_links_up", "neighbours with a link that is up"),
             waiting: gauge("wherd_link_waiting_clients", "clients waiting on all links"),
             is_ready: gauge("wherd_ready", "1 when ready, 0 when not"),
@@ -250,10 +266,13 @@ impl Metrics {
             (&self.full, counts.refused),
             (&self.received, counts.received),
             (&self.superseded, counts.superseded),
+            (&self.diverged, counts.diverged),
+            (&self.expired, counts.expired),
         ] {
             counter.absolute(count);
         }
         self.clients.set(reading.clients_count as f64);
+        self.forgotten.set(reading.forgotten_count as f64);
         self.links_up.set(reading.links_up_count as f64);
         self.waiting.set(reading.waiting_count as f64);
         self.is_ready.set(f64::from(u8::from(reading.is_ready)));

@@ -182,6 +182,7 @@ fn arguments(command: &mut Command, start: &Start<'_>) {
     for (option, is_given) in [
         ("--classic", options.classic),
         ("--ephemeral", options.ephemeral),
+        ("--keep-old-data", options.keep_old_data),
     ] {
         if is_given {
             command.arg(option);

@@ -433,13 +433,31 @@ impl Herd {
         wait_until(&format!("the end of {name}"), || !server.is_running());
     }
 
+    /// Waits until a server ends that was started again.
+    pub(crate) fn ended(&mut self, name: &str) -> ExitStatus {
+        let place = self.own.iter().position(|own| own.0 == name);
+        let mut child = self.own.swap_remove(place.expect("a child of ours")).1;
+        wait_for(&format!("the end of {name}"), || {
+            child.try_wait().expect("a child of ours")
+        })
+    }
+
     /// Starts a server again, on the ports that it had.
     pub(crate) fn restart(&mut self, name: &str) {
-        self.restart_with_stderr(name, Stdio::null());
+        self.restart_with(name, &[]);
+    }
+
+    /// The same, with more options.
+    pub(crate) fn restart_with(&mut self, name: &str, options: &[&str]) {
+        self.start_again(name, Stdio::null(), options);
     }
 
     /// The same, with this for its standard error.
     pub(crate) fn restart_with_stderr(&mut self, name: &str, stderr: Stdio) {
+        self.start_again(name, stderr, &[]);
+    }
+
+    fn start_again(&mut self, name: &str, stderr: Stdio, options: &[&str]) {
         let ports_file = format!("{name}-again.json");
         let mut command = program(self.folder());
         command.arg("--config").arg(self.config_file());
@@ -451,6 +469,7 @@ impl Herd {
             "--ports-file",
             &ports_file,
         ]);
+        command.args(options);
         if self.setup.is_ephemeral {
             command.arg("--ephemeral");
         }
