@@ -118,7 +118,9 @@ impl Skew {
         };
         let (whole, rest) = split_digits(unsigned);
         let is_canonical = whole == b"0" || whole.first().is_some_and(|digit| *digit != b'0');
+        // Nothing is written as a negative zero.
         is_canonical
+            && text != b"-0.000000000"
             && whole.len() <= MAX_WHOLE_DIGITS
             && matches!(rest.split_first(), Some((b'.', nine)) if nine.len() == 9
                 && nine.iter().all(u8::is_ascii_digit))
@@ -215,6 +217,7 @@ mod tests {
             "+00.000000000",
             "+1.0",
             "+1",
+            "-0.000000000",
         ] {
             assert!(!Skew::is_skew(text.as_bytes()), "{text:?}");
         }
