@@ -4,7 +4,7 @@
 //! them. In reading order: [`run`] opens and closes everything, [`config`] says what to open,
 //! `access` holds the front ends, `service` the verbs that they share, `node` the replicated
 //! state behind its one lock, `journal` what outlives it, `neighbour` the links, `limits` what
-//! the process may have open.
+//! the process may have open, `watchdog` who sees that all this goes on.
 
 pub mod config;
 pub mod status;
@@ -23,6 +23,7 @@ mod places;
 
 mod limits;
 mod telemetry;
+mod watchdog;
 
 pub use journal::JournalError;
 pub use places::{PlacesError, open_index};

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::config::{Address, Config};
 use crate::node::{Adopted, Neighbour, Node, NotAdopted};
 use crate::telemetry::{Level, Traffic, Value};
+use crate::watchdog::Task;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
@@ -181,6 +182,7 @@ pub(crate) async fn accept(
     links: TaskTracker,
 ) {
     let accepting = accept_all(&node, &listener, settings, &links);
+    let accepting = node.watchdog.watch(Task::LinksAccept, accepting);
     node.stop.run_until_cancelled(accepting).await;
 }
 
@@ -199,7 +201,8 @@ async fn accept_all(
         let seat = Arc::clone(&seats).acquire_owned().await.ok();
         let (stream, address) = acceptor.next().await;
         let (node, spares) = (Arc::clone(node), acceptor.spares());
-        links.spawn(async move {
+        let watchdog = Arc::clone(&node.watchdog);
+        let link = async move {
             let answered = answer(&node, stream, settings);
             let answered = node.stop.run_until_cancelled(answered).await;
             drop(seat);
@@ -209,7 +212,8 @@ async fn accept_all(
                 None => {}
             }
             spares.refill();
-        });
+        };
+        links.spawn(watchdog.watch(Task::Link, link));
     }
 }
 

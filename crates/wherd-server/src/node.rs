@@ -6,8 +6,9 @@ use crate::journal::{Journal, NotKept};
 use crate::neighbour::{self, Outlet};
 use crate::status::{DigestAnswer, NeighbourStatus};
 use crate::telemetry::{Level, Log, Metrics, Reading, Traffic, Value};
+use crate::watchdog::{Core, Watchdog};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,10 @@ use wherd_proto::{AtText, Origin, Position, Report, ServerName, reply};
 const RANDOM_BITS: u32 = 20;
 /// What one run of a server takes in a version vector at the most: its name and two numbers.
 const MAX_REFLECTED_BYTES: usize = 100;
+/// How long those who ask for health wait for the core, and how often they look. Less than the
+/// shortest time-out of a supervisor's probe, which is a second.
+const CORE_TIMEOUT: Duration = Duration::from_millis(500);
+const CORE_STEP: Duration = Duration::from_millis(1);
 
 /// This run of this server, and its neighbours.
 pub(crate) struct Node {
@@ -30,6 +35,7 @@ pub(crate) struct Node {
     pub(crate) neighbours: Vec<Neighbour>,
     pub(crate) log: Log,
     pub(crate) metrics: Metrics,
+    pub(crate) watchdog: Arc<Watchdog>,
     /// Cancelled when this server begins to stop: nobody new is listened to or dialled.
     pub(crate) stop: CancellationToken,
     /// The newer run of this server that has taken its place.
@@ -37,6 +43,8 @@ pub(crate) struct Node {
     /// Cancelled when the last client has been answered: links send what they have, and end.
     pub(crate) last_words: CancellationToken,
     state: Mutex<State>,
+    /// How many times the state was locked. Only who has it counts.
+    turns_count: AtomicU64,
     /// `None` where everything is in memory.
     pub(crate) journal: Option<Arc<Journal>>,
     /// Whether acknowledgements here wait for neighbours.
@@ -157,10 +165,12 @@ impl Node {
             neighbours,
             log,
             metrics: Metrics::new(),
+            watchdog: Watchdog::new(&config.limits),
             stop,
             fenced: OnceLock::new(),
             last_words: CancellationToken::new(),
             state: Mutex::new(state),
+            turns_count: AtomicU64::new(0),
             journal: config.has_journals().then(|| Arc::new(Journal::new())),
             wants_kept: config.acknowledge(server).neighbours_count() > 0,
             is_kept_wanted: AtomicBool::new(false),
@@ -484,9 +494,26 @@ impl Node {
         }
     }
 
+    /// Waits a moment for the core; `false` where it did not answer. Whoever must not be stuck asks
+    /// here first.
+    pub(crate) async fn core_answers(&self) -> bool {
+        let deadline = tokio::time::Instant::now() + CORE_TIMEOUT;
+        while !self.is_free() {
+            if self.watchdog.is_core_stuck() || tokio::time::Instant::now() >= deadline {
+                return false;
+            }
+            tokio::time::sleep(CORE_STEP).await;
+        }
+        true
+    }
+
     /// Why this server does not yet answer with all that the herd knows; empty when it does.
     pub(crate) fn not_ready(&self) -> Vec<String> {
-        let mut reasons = Vec::new();
+        let stall = self.watchdog.stall();
+        let mut reasons: Vec<_> = stall.iter().map(ToString::to_string).collect();
+        if self.watchdog.is_core_stuck() {
+            return reasons;
+        }
         reasons.extend(
             self.superseded_by()
                 .map(|run| format!("superseded by run {run}")),
@@ -610,6 +637,7 @@ impl Node {
             uptime_s: self.uptime().as_secs_f64(),
         };
         drop(state);
+        self.metrics.set_watchdog(&self.watchdog);
         if let Some(journal) = &self.journal {
             self.metrics
                 .set_journal(&journal.counts, journal.has_failed());
@@ -625,9 +653,13 @@ impl Node {
     fn lock(&self) -> MutexGuard<'_, State> {
         // A panic under the lock may have broken an invariant of the replica: better no server
         // than one that spreads it.
-        self.state
+        let state = self
+            .state
             .lock()
-            .unwrap_or_else(|_: PoisonError<_>| std::process::abort())
+            .unwrap_or_else(|_: PoisonError<_>| std::process::abort());
+        let turns_count = self.turns_count.load(Ordering::Relaxed) + 1;
+        self.turns_count.store(turns_count, Ordering::Relaxed);
+        state
     }
 
     /// Changes the replica under one lock, then performs what it asks for.
@@ -762,6 +794,16 @@ impl Node {
         let was_up = neighbour.was_up.swap(true, Ordering::Relaxed);
         let level = if was_up { Level::Notice } else { Level::Info };
         self.log.event(level, "link.up", &fields);
+    }
+}
+
+impl Core for Node {
+    fn is_free(&self) -> bool {
+        !matches!(self.state.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    fn turns_count(&self) -> u64 {
+        self.turns_count.load(Ordering::Relaxed)
     }
 }
 

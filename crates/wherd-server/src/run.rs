@@ -13,6 +13,7 @@ use crate::service::Service;
 use crate::status::{Addresses, PortsFile, ServerPorts};
 use crate::telemetry::log::log_path;
 use crate::telemetry::{Level, Log};
+use crate::watchdog::Task;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -181,6 +182,9 @@ pub async fn run(
             },
         )?;
     }
+    let watchdog = node
+        .watchdog
+        .start(Arc::clone(&node), log.clone(), || std::process::abort());
     serve(
         &config,
         &server,
@@ -196,6 +200,7 @@ pub async fn run(
         // A disk that does not answer must not keep the process.
         let _ = tokio::time::timeout(JOURNAL_TIMEOUT, ended).await;
     }
+    drop(watchdog);
     log.event(Level::Info, "server.stop", &[]);
     log.close();
     node.superseded_by().map_or(Ok(()), |run| {
@@ -325,12 +330,17 @@ async fn serve(
         if let Ok(neighbour) = config.server(neighbour) {
             let address = neighbour.links.clone();
             let node = Arc::clone(&node);
+            let watchdog = Arc::clone(&node.watchdog);
             let linked = neighbour::keep_linked(node, LinkIndex(index), address, settings);
+            let linked = watchdog.watch(Task::Dial, linked);
             tasks.spawn(links.track_future(linked));
         }
     }
+    let watchdog = &node.watchdog;
     let timed = Arc::clone(&node);
-    tasks.spawn(async move { timed.keep_time().await });
+    tasks.spawn(watchdog.watch(Task::Time, async move { timed.keep_time().await }));
+    let ticking = Arc::clone(watchdog);
+    tasks.spawn(watchdog.watch(Task::Tick, async move { ticking.tick().await }));
     let http = http::serve(Arc::new(http_server), listeners.http, shutdown.clone());
     tasks.spawn(http);
     let service = Arc::new(Service::new(Arc::clone(&node), places));

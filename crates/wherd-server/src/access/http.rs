@@ -5,8 +5,9 @@ use crate::config::{Acknowledge, Config};
 use crate::journal::NotKept;
 use crate::limits::Descriptors;
 use crate::node::Node;
-use crate::status::{Addresses, DigestAnswer, ForgetAnswer, Status};
+use crate::status::{Addresses, ForgetAnswer, Status};
 use crate::telemetry::{Level, Value};
+use crate::watchdog::Task;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::State;
@@ -16,6 +17,8 @@ use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
+use std::fmt::Display;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
@@ -59,17 +62,51 @@ pub(crate) struct Server {
     pub(crate) connections_limit: u64,
 }
 
-/// Serves the port until the stop.
+/// Serves the port until the stop, on a thread and a runtime of its own: where all else is stuck,
+/// somebody has to say so.
 pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener, stop: CancellationToken) {
-    stop.run_until_cancelled(accept_all(server, &listener))
-        .await;
+    let (end, ended) = tokio::sync::oneshot::channel();
+    let stop = stop.child_token();
+    // Who drops this wants the thread to end, too.
+    let _stop = stop.clone().drop_guard();
+    let serve = move || {
+        // Nobody is there to hear it after the end of the server.
+        let _ = end.send(serve_here(server, listener.into_std()?, &stop));
+        Ok::<_, io::Error>(())
+    };
+    let thread = std::thread::Builder::new().name("http".into());
+    thread.spawn(serve).expect("a thread for HTTP");
+    let served = ended.await.expect("the thread for HTTP did not panic");
+    served.expect("a runtime for HTTP");
+}
+
+fn serve_here(
+    server: Arc<Server>,
+    listener: std::net::TcpListener,
+    stop: &CancellationToken,
+) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::from_std(listener)?;
+        let node = Arc::clone(&server.node);
+        let accepting = accept_all(server, &listener);
+        let accepting = node.watchdog.watch(Task::HttpAccept, accepting);
+        stop.run_until_cancelled(accepting).await;
+        drop(listener);
+        // Who asked before the stop is answered as long as there is something to tell.
+        node.last_words.cancelled().await;
+        Ok(())
+    })
 }
 
 async fn accept_all(server: Arc<Server>, listener: &TcpListener) -> Infallible {
     let settings = server.settings;
     let node = Arc::clone(&server.node);
+    let watchdog = Arc::clone(&node.watchdog);
     let routes = Router::new()
-        .route("/livez", get(|| async { "ok\n" }))
+        .route("/livez", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
@@ -86,7 +123,7 @@ async fn accept_all(server: Arc<Server>, listener: &TcpListener) -> Infallible {
             continue;
         };
         let (node, routes, spares) = (Arc::clone(&node), routes.clone(), acceptor.spares());
-        tokio::spawn(async move {
+        let connection = async move {
             node.metrics.http_connections.increment(1);
             if has_timed_out(stream, routes, settings).await {
                 node.metrics.timed_out_http_connections.increment(1);
@@ -94,7 +131,28 @@ async fn accept_all(server: Arc<Server>, listener: &TcpListener) -> Infallible {
             node.metrics.http_connections.decrement(1);
             spares.refill();
             drop(seat);
-        });
+        };
+        tokio::spawn(watchdog.watch(Task::Http, connection));
+    }
+}
+
+/// 200 where nothing is stuck, 503 with what is. Asks the watchdog alone.
+async fn alive(State(server): State<Arc<Server>>) -> Response {
+    match server.node.watchdog.stall() {
+        None => "ok\n".into_response(),
+        Some(stall) => unavailable(&stall),
+    }
+}
+
+fn unavailable(why: &impl Display) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response()
+}
+
+/// The answer of those who need the core, where it does not answer them.
+fn core_is_stuck(server: &Server) -> Response {
+    match server.node.watchdog.stall() {
+        Some(stall) => unavailable(&stall),
+        None => unavailable(&"the core has not answered"),
     }
 }
 
@@ -115,28 +173,38 @@ async fn has_timed_out(stream: TcpStream, routes: Router, settings: HttpSettings
 /// 200 where the server answers with all that the herd knew when it started, 503 with the reasons
 /// where not yet.
 async fn ready(State(server): State<Arc<Server>>) -> Response {
+    if !server.node.core_answers().await {
+        return core_is_stuck(&server);
+    }
     let reasons = server.node.not_ready();
     if reasons.is_empty() {
         "ready\n".into_response()
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            format!("{}\n", reasons.join("\n")),
-        )
-            .into_response()
+        unavailable(&reasons.join("\n"))
     }
 }
 
 async fn metrics(State(server): State<Arc<Server>>) -> Response {
+    let node = &server.node;
     let content_type = [(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
     )];
-    (content_type, server.node.render_metrics()).into_response()
+    let text = if node.core_answers().await {
+        node.render_metrics()
+    } else {
+        // The stall is among them.
+        node.metrics.set_watchdog(&node.watchdog);
+        node.metrics.render_unread()
+    };
+    (content_type, text).into_response()
 }
 
-async fn digest(State(server): State<Arc<Server>>) -> Json<DigestAnswer> {
-    Json(server.node.read_digest())
+async fn digest(State(server): State<Arc<Server>>) -> Response {
+    if !server.node.core_answers().await {
+        return core_is_stuck(&server);
+    }
+    Json(server.node.read_digest()).into_response()
 }
 
 /// Forgets the client whose ID is the body. The header is one that no web page can send without
@@ -153,6 +221,10 @@ async fn forget(
         ));
     }
     let node = &server.node;
+    if !node.core_answers().await {
+        let why = "the core has not answered\n";
+        return Err((StatusCode::SERVICE_UNAVAILABLE, why));
+    }
     let sequence = node.forget(&client);
     if let Some(sequence) = sequence {
         let fields = [("id", Value::from(&*client)), ("sequence", sequence.into())];
@@ -166,7 +238,10 @@ async fn forget(
     }))
 }
 
-async fn status(State(server): State<Arc<Server>>) -> Json<Status> {
+async fn status(State(server): State<Arc<Server>>) -> Response {
+    if !server.node.core_answers().await {
+        return core_is_stuck(&server);
+    }
     let node = &server.node;
     let not_ready = node.not_ready();
     let mut status = Status {
@@ -190,5 +265,5 @@ async fn status(State(server): State<Arc<Server>>) -> Json<Status> {
         addresses: server.addresses.clone(),
     };
     node.read_status(&mut status);
-    Json(status)
+    Json(status).into_response()
 }

@@ -7,6 +7,7 @@ use crate::config::{Acknowledge, Config, ServerConfig};
 use crate::limits::Descriptors;
 use crate::service::{Heard, Service};
 use crate::telemetry::{Traffic, Value};
+use crate::watchdog::Task;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -100,6 +101,8 @@ pub(crate) async fn accept(
     let _ = set_socket_send_buffer_size(&listener, settings.waiting_bytes);
     let stop = CancellationToken::new();
     let accepting = accept_all(&service, &listener, settings, &clients, &stop);
+    let watchdog = &service.node.watchdog;
+    let accepting = watchdog.watch(Task::ClientsAccept, accepting);
     service.node.stop.run_until_cancelled(accepting).await;
     drop(listener);
     stop.cancel();
@@ -130,14 +133,16 @@ async fn accept_all(
             continue;
         };
         metrics.accepted_connections.increment(1);
+        let watchdog = Arc::clone(&service.node.watchdog);
         let (service, settings) = (Arc::clone(service), Arc::clone(&settings));
         let stop = stop.clone();
-        clients.spawn(async move {
+        let session = async move {
             // Made in here, and never moved: every move of it would be room in each task.
             let mut session = Session::new(service, stream, address, settings);
             session.serve(&stop).await;
             drop(seat);
-        });
+        };
+        clients.spawn(watchdog.watch(Task::Client, session));
     }
 }
 

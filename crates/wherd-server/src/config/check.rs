@@ -12,6 +12,8 @@ use super::{Address, Config, ConfigSource, HerdConfig, PlacesConfig, ServerConfi
 
 /// Longest name of a server or a herd, in bytes.
 const NAME_BYTES: usize = 64;
+/// Shortest time after which something may count as stuck.
+const LEAST_WATCHDOG_MS: u64 = 500;
 
 /// A listener's address with where it was typed.
 struct Listener<'f> {
@@ -27,6 +29,7 @@ struct Listener<'f> {
 pub(super) fn meaning(file: ConfigFile, path: &Path, mistakes: &mut Vec<Mistake>) -> Config {
     let herd = herd(&file.herd, mistakes);
     check_replication(&file, mistakes);
+    check_watchdog(&file, mistakes);
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut log = file.log;
     if let Some(dir) = path_of(file.log_dir, mistakes) {
@@ -377,5 +380,33 @@ fn check_replication(file: &ConfigFile, mistakes: &mut Vec<Mistake>) {
                 replication.redial_max_ms, replication.redial_min_ms
             ),
         );
+    }
+}
+
+/// What is shorter than the watchdog can tell from a busy machine would end sound servers.
+fn check_watchdog(file: &ConfigFile, mistakes: &mut Vec<Mistake>) {
+    let limits = &file.limits;
+    let (unhealthy_ms, abort_ms) = (limits.watchdog_unhealthy_ms, limits.watchdog_abort_ms);
+    let mut refuse = |key: &str, message: String| {
+        let span = file.limits_spans.get(key).cloned().unwrap_or(0..0);
+        mistakes.push(Mistake::new(span, message).help("0 is never"));
+    };
+    for (key, ms) in [
+        ("watchdog_unhealthy_ms", unhealthy_ms),
+        ("watchdog_abort_ms", abort_ms),
+    ] {
+        if ms > 0 && ms < LEAST_WATCHDOG_MS {
+            refuse(key, format!("`{key}` is 0 or at least {LEAST_WATCHDOG_MS}"));
+        }
+    }
+    if abort_ms > 0 && abort_ms < unhealthy_ms {
+        let keys = ["watchdog_abort_ms", "watchdog_unhealthy_ms"];
+        let typed = keys
+            .into_iter()
+            .find(|key| file.limits_spans.contains_key(*key));
+        let message = format!(
+            "`watchdog_abort_ms` ({abort_ms}) is less than `watchdog_unhealthy_ms` ({unhealthy_ms})"
+        );
+        refuse(typed.unwrap_or(keys[0]), message);
     }
 }

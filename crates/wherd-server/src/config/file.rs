@@ -23,6 +23,8 @@ pub(super) struct ConfigFile {
     pub(super) journal: JournalConfig,
     pub(super) journal_dir: Option<Spanned<String>>,
     pub(super) limits: Limits,
+    /// Where each key of `[limits]` is, for the rules about two of them.
+    pub(super) limits_spans: BTreeMap<String, Range<usize>>,
     pub(super) log: LogConfig,
     pub(super) log_dir: Option<Spanned<String>>,
     pub(super) places: PlacesSection,
@@ -87,7 +89,10 @@ impl ConfigFile {
             file.journal = JournalConfig::read(section);
             file.journal_dir = section.text("dir");
         });
-        root.section("limits", |section| file.limits = Limits::read(section));
+        root.section("limits", |section| {
+            file.limits = Limits::read(section);
+            file.limits_spans = section.spans();
+        });
         root.section("log", |section| {
             file.log = LogConfig::read(section);
             file.log_dir = section.text("dir");

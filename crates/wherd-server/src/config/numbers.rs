@@ -148,6 +148,17 @@ numbers! {
         /// long as can be, and 100 bytes for each run of a server that the herd has seen: a
         /// neighbour that tells of more runs is not believed.
         frame_bytes: usize = 1_048_576, 262_144..=16_777_216;
+        /// Milliseconds that the core or a task may be stuck before the server calls itself
+        /// unhealthy (`/livez`, `/readyz`); 0: it never does.
+        ///
+        /// The longest that a sound server ever spends on one thing is a hundredth of it.
+        watchdog_unhealthy_ms: u64 = 2_000, 0..=3_600_000;
+        /// Milliseconds after which a server that is still stuck ends itself, so that its
+        /// supervisor starts it again; 0: it never does.
+        ///
+        /// A restart loses nothing that was acknowledged from the disk. Time in which the whole
+        /// process was stopped does not count.
+        watchdog_abort_ms: u64 = 10_000, 0..=3_600_000;
     }
 }
 

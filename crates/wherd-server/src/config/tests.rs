@@ -244,6 +244,18 @@ fn numbers_have_bounds() {
         "[replication]\nredial_max_ms = 10\n",
         &[&["2: 10", "less than `redial_min_ms` (50)"]],
     );
+    check(
+        "[limits]\nwatchdog_abort_ms = 499\nwatchdog_unhealthy_ms = 400\n",
+        &[
+            &["2: 499", "`watchdog_abort_ms` is 0 or at least 500"],
+            &["3: 400", "`watchdog_unhealthy_ms` is 0 or at least 500"],
+        ],
+    );
+    check(
+        "[limits]\nwatchdog_abort_ms = 1999\n",
+        &[&["2: 1999", "is less than `watchdog_unhealthy_ms` (2000)"]],
+    );
+    check("[limits]\nwatchdog_abort_ms = 0\n", &[]);
 }
 
 #[test]

@@ -238,6 +238,12 @@ impl Log {
         }
     }
 
+    /// Keeps everybody from writing until it is dropped.
+    #[cfg(test)]
+    pub(crate) fn lock_for_test(&self) -> impl Drop {
+        self.shared.lock()
+    }
+
     /// Counts lines of traffic that were not even made.
     pub(crate) fn leave_out(&self, kind: Traffic, count: u64) {
         self.shared.left_out[kind as usize].fetch_add(count, Ordering::Relaxed);

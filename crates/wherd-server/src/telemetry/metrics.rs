@@ -2,6 +2,7 @@
 
 use crate::journal;
 use crate::limits::open_descriptors_count;
+use crate::watchdog::Watchdog;
 use metrics::{Counter, Gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,6 +69,8 @@ pub(crate) struct Metrics {
     waiting: Gauge,
     is_ready: Gauge,
     uptime: Gauge,
+    stalled: Gauge,
+    stalls: Counter,
     journal: JournalMetrics,
 }
 
@@ -208,6 +211,14 @@ impl Metrics {
             waiting: gauge("wherd_link_waiting_clients", "clients waiting on all links"),
             is_ready: gauge("wherd_ready", "1 when ready, 0 when not"),
             uptime: gauge("wherd_uptime_seconds", "seconds since the start"),
+            stalled: gauge(
+                "wherd_stalled_seconds",
+                "seconds that what is stuck for the longest time is, 0 where nothing is",
+            ),
+            stalls: counter(
+                "wherd_stalls_total",
+                "times that the core or a task was stuck for too long",
+            ),
             journal: JournalMetrics {
                 bytes: gauge("wherd_journal_bytes", "bytes of the current journal file"),
                 has_failed: gauge(
@@ -237,6 +248,18 @@ impl Metrics {
                 ),
             },
         }
+    }
+
+    /// What the watchdog sees.
+    pub(crate) fn set_watchdog(&self, watchdog: &Watchdog) {
+        self.stalled.set(watchdog.longest_s());
+        self.stalls.absolute(watchdog.stalls_count());
+    }
+
+    /// All metrics as they were read last, where nothing can be read.
+    pub(crate) fn render_unread(&self) -> String {
+        self.is_ready.set(0.0);
+        self.handle.render()
     }
 
     /// What the journal has counted so far.

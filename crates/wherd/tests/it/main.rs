@@ -14,6 +14,7 @@ mod protocol;
 mod repair;
 mod status;
 mod terminal;
+mod watchdog;
 
 use std::path::Path;
 use std::process::Output;
