@@ -434,6 +434,10 @@ impl Replica {
     /// The neighbour's HELLO said that it wants to be told what is kept here of the updates of its
     /// run `peer`.
     pub fn tell_kept(&mut self, link: LinkIndex, peer: &Origin, effects: &mut Vec<Effect>) {
+        if self.check_room(std::iter::once(peer)).is_err() {
+            // Nothing that it numbers will be taken either.
+            return;
+        }
         let peer = self.origins.intern(peer);
         let kept = kept(self.settings, &self.durable, &self.reflected);
         if let Some(link) = &mut self.links[link.0] {
@@ -846,7 +850,9 @@ impl Replica {
         origins: impl Iterator<Item = &'a Origin> + Clone,
     ) -> Result<(), LinkFault> {
         self.check_fence(origins.clone())?;
-        let max = self.settings.max_origins;
+        // What is replayed was within bounds, and this run, which is to begin, was not in it.
+        let not_begun = usize::from(self.me().incarnation == 0);
+        let max = self.settings.max_origins + not_begun;
         if self.origins.count() + self.origins.new_count(origins) > max {
             return Err(LinkFault::TooManyOrigins { max });
         }

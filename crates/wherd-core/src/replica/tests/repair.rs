@@ -132,6 +132,14 @@ fn a_newer_run_of_this_server_is_a_fault_wherever_it_is_told_of() {
     assert_eq!(hill.link_up(ONE, &theirs, 0, &mut Vec::new()), Ok(()));
 }
 
+#[test]
+fn who_asks_what_is_kept_takes_no_room_that_there_is_not() {
+    let mut hill = server_with("Hill", with(|s| s.max_origins = 1));
+    up(&mut hill, ONE, &[]);
+    hill.tell_kept(ONE, &origin("Smith"), &mut Vec::new());
+    up(&mut hill, ONE, &[]);
+}
+
 fn forget(server: &mut Replica, client: &str) -> bool {
     server.forget(client.as_bytes(), WALL_NS, 0, &mut Vec::new())
 }
