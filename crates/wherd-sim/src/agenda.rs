@@ -11,6 +11,8 @@ pub(crate) enum Event {
     Report,
     /// Something breaks.
     Fault,
+    /// An edge that was cut carries again.
+    Mended(usize),
     /// An end without a connection tries to get one.
     Dial(EndIndex),
     /// The socket of an end can take more of a connection's bytes.
@@ -21,6 +23,10 @@ pub(crate) enum Event {
     Notice(EndIndex, Connection),
     /// A replica's own time has come.
     Tick(usize),
+    /// What a run of a server waits for at its disk is over.
+    Disk(usize, u64),
+    /// A server that stood still goes on.
+    GoOn(usize),
     /// A server that crashed starts again.
     Start(usize),
 }

@@ -1,21 +1,29 @@
-//! A simulated herd, and the three parts of its run.
+//! A simulated herd, and the parts of its run.
 
 use crate::agenda::{Agenda, Connection, Event};
-use crate::checker::{Checker, Invariant, Told, Violation, broken};
+use crate::checker::{Checker, Invariant, Violation, agree_summed, broken};
+use crate::fault::Fault;
+use crate::journal::GROWTH;
 use crate::network::{End, EndIndex};
 use crate::random::Random;
-use crate::scenario::{MS, Scenario};
+use crate::scenario::{Burst, Level, S, Scenario};
 use crate::server::{Server, WALL_START_NS};
 use crate::trace::Trace;
+use std::collections::BTreeMap;
 use wherd_core::{Effect, LinkIndex, Policy, Replica, replica};
-use wherd_proto::{AtTexts, Report, Request};
+use wherd_proto::journal;
 
 /// How long after the last fault all servers agree and are silent.
-const AGREE_WITHIN_NS: u64 = 5000 * MS;
-/// Some times more than any run has whose herd falls silent.
-const MOST_EVENTS: u64 = 20_000;
+const AGREE_WITHIN_NS: u64 = 5 * S;
+/// Some times more than any herd needs for a burst, or to fall silent.
+const MOST_EVENTS: u64 = 50_000;
+/// What an entry takes beside its text, an origin in a vector, at the most.
+const ENTRY_BYTES: usize = 100;
+const ORIGIN_BYTES: usize = 30;
 /// How many clients report in the quiet herd.
-const PROBES: usize = 3;
+const PROBES: usize = 2;
+/// How far a clock may be off beyond its skew: what it drifts between two bursts.
+pub(crate) const MOST_DRIFT_NS: i64 = 4 * S as i64;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -28,7 +36,13 @@ pub struct Outcome {
     pub trace: String,
     /// How many events there were.
     pub event_count: u64,
-    /// How long after the last fault the herd was silent.
+    /// How much time passed.
+    pub virtual_ns: u64,
+    /// How many faults struck, of each sort. One that met nothing does not count.
+    pub faults: BTreeMap<Fault, u64>,
+    /// How many reports were acknowledged, by level.
+    pub acknowledged: BTreeMap<Level, u64>,
+    /// How long after a last fault the herd was silent, at the most.
     pub silent_after_ns: u64,
     /// What single updates cost in the quiet herd.
     pub probes: Vec<Probe>,
@@ -55,6 +69,9 @@ pub fn run(scenario: &Scenario, trace: Trace) -> Outcome {
         trace_hash: herd.trace.hash(),
         trace: herd.trace.into_text(),
         event_count: herd.event_count,
+        virtual_ns: herd.now_ns,
+        faults: herd.faults,
+        acknowledged: herd.acknowledged,
         silent_after_ns: herd.silent_after_ns,
         probes: herd.probes,
     }
@@ -68,18 +85,30 @@ pub(crate) struct Herd<'a> {
     pub(crate) agenda: Agenda,
     pub(crate) servers: Vec<Server>,
     pub(crate) ends: Vec<End>,
-    /// Until when each edge carries nothing.
-    pub(crate) cut_until_ns: Vec<u64>,
+    /// Which edges carry nothing.
+    pub(crate) is_cut: Vec<bool>,
+    /// Which servers stay down though faults have stopped.
+    pub(crate) is_away: Vec<bool>,
+    /// Which edges stay cut though faults have stopped.
+    pub(crate) is_edge_away: Vec<bool>,
     pub(crate) connection_count: Connection,
     pub(crate) is_faulty: bool,
+    /// Whether anybody waits for what neighbours keep.
+    pub(crate) wants_kept: bool,
+    pub(crate) faults: BTreeMap<Fault, u64>,
+    pub(crate) acknowledged: BTreeMap<Level, u64>,
     pub(crate) checker: Checker,
     pub(crate) trace: Trace,
     /// Entries that all replicas have sent.
     pub(crate) sent_count: u64,
-    report_count: u32,
+    burst: usize,
+    /// In this burst.
+    pub(crate) report_count: u32,
     /// Of all reports one by one, so that no two have the same text.
-    text_count: u32,
+    pub(crate) text_count: u32,
     event_count: u64,
+    /// How many there may be before something else must have happened.
+    most_events: u64,
     silent_after_ns: u64,
     probes: Vec<Probe>,
 }
@@ -89,86 +118,276 @@ impl<'a> Herd<'a> {
         let topology = &scenario.topology;
         let mut random = Random::new(scenario.seed);
         let mut ends_of = vec![Vec::new(); topology.names().len()];
+        let mut neighbours = vec![Vec::new(); topology.names().len()];
         let mut ends = Vec::new();
-        for server in topology.edges().iter().flat_map(|(a, b)| [*a, *b]) {
-            let link = LinkIndex(ends_of[server].len());
-            ends_of[server].push(EndIndex(ends.len()));
-            ends.push(End::new(server, link));
+        for (a, b) in topology.edges() {
+            for (server, neighbour) in [(*a, *b), (*b, *a)] {
+                let link = LinkIndex(ends_of[server].len());
+                ends_of[server].push(EndIndex(ends.len()));
+                ends.push(End::new(server, link));
+                neighbours[server].push(neighbour);
+            }
         }
         let named = topology.names().iter().cloned().zip(ends_of);
         let servers: Vec<_> = named
             .map(|(name, ends)| Server::new(name, ends, scenario, &mut random))
             .collect();
         let clients = (0..scenario.load.client_count).map(client_name).collect();
+        let is_neighbours = |level: &Level| matches!(level, Level::Neighbours(_));
         Self {
-            checker: Checker::new(clients, servers.len()),
+            checker: Checker::new(clients, neighbours),
             scenario,
             random,
             now_ns: 0,
             agenda: Agenda::default(),
+            is_away: vec![false; servers.len()],
             servers,
             ends,
-            cut_until_ns: vec![0; topology.edges().len()],
+            is_cut: vec![false; topology.edges().len()],
+            is_edge_away: vec![false; topology.edges().len()],
             connection_count: 0,
             is_faulty: true,
+            wants_kept: scenario.load.levels.iter().any(is_neighbours),
+            faults: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
             trace,
             sent_count: 0,
+            burst: 0,
             report_count: 0,
             text_count: 0,
             event_count: 0,
+            most_events: MOST_EVENTS,
             silent_after_ns: 0,
             probes: Vec::new(),
         }
     }
 
+    /// The burst that goes on, or was the last.
+    pub(crate) fn burst(&self) -> &'a Burst {
+        &self.scenario.bursts[self.burst]
+    }
+
     fn play(&mut self) -> Result<(), Violation> {
-        (0..self.servers.len()).for_each(|server| self.start(server));
+        (0..self.servers.len()).try_for_each(|server| self.start(server))?;
+        for burst in 0..self.scenario.bursts.len() {
+            self.burst = burst;
+            self.play_burst()?;
+            let is_last = burst + 1 == self.scenario.bursts.len();
+            self.heal_and_agree(is_last)?;
+            self.now_ns += self.burst().quiet_ns;
+            if is_last || !self.is_anything_away() {
+                self.probe()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn play_burst(&mut self) -> Result<(), Violation> {
+        self.is_faulty = true;
+        self.report_count = 0;
+        self.most_events = self.event_count + MOST_EVENTS;
         self.agenda.put(self.now_ns, Event::Report);
         self.agenda.put(self.now_ns, Event::Fault);
-        while self.report_count < self.scenario.load.report_count {
+        self.call_back();
+        while self.report_count < self.burst().report_count {
             self.step()?;
         }
-        self.heal();
+        Ok(())
+    }
+
+    /// What was away returns, some time.
+    fn call_back(&mut self) {
+        for server in 0..self.servers.len() {
+            if std::mem::take(&mut self.is_away[server]) {
+                let at_ns = self.now_ns + self.lasting_ns();
+                self.agenda.put(at_ns, Event::Start(server));
+            }
+        }
+        for edge in 0..self.is_cut.len() {
+            if std::mem::take(&mut self.is_edge_away[edge]) {
+                let at_ns = self.now_ns + self.lasting_ns();
+                self.agenda.put(at_ns, Event::Mended(edge));
+            }
+        }
+    }
+
+    fn is_anything_away(&self) -> bool {
+        self.is_away.contains(&true) || self.is_edge_away.contains(&true)
+    }
+
+    /// Faults stop, and each part of the herd that is connected agrees and falls silent.
+    fn heal_and_agree(&mut self, is_last: bool) -> Result<(), Violation> {
+        if !is_last {
+            self.draw_away();
+        }
+        self.heal()?;
+        self.most_events = self.event_count + MOST_EVENTS;
         let healed_at_ns = self.now_ns;
+        let parts = self.parts();
+        let newest: Vec<_> = parts.iter().map(|part| self.checker.newest(part)).collect();
         self.run_until_silent()?;
-        self.silent_after_ns = self.now_ns - healed_at_ns;
-        self.agree()?;
-        self.probe()
+        self.silent_after_ns = self.silent_after_ns.max(self.now_ns - healed_at_ns);
+        for (part, newest) in parts.iter().zip(&newest) {
+            self.observe_part(part)?;
+            self.checker.agree(&replicas(&self.servers, part), newest)?;
+            part.iter()
+                .try_for_each(|server| self.check_kept(*server))?;
+        }
+        if !self.is_anything_away() {
+            let all: Vec<_> = (0..self.servers.len()).collect();
+            let replicas = replicas(&self.servers, &all);
+            self.checker.settle(&replicas)?;
+        }
+        Ok(())
+    }
+
+    fn draw_away(&mut self) {
+        let per_mille = self.burst().away_per_mille;
+        if per_mille > 0 {
+            for server in 0..self.servers.len() {
+                self.is_away[server] = self.random.chance(per_mille);
+            }
+            for edge in 0..self.is_cut.len() {
+                self.is_edge_away[edge] = self.random.chance(per_mille / 2);
+            }
+        }
+    }
+
+    /// Servers that reach each other.
+    fn parts(&self) -> Vec<Vec<usize>> {
+        let mut part_of: Vec<_> = (0..self.servers.len()).collect();
+        for _ in 0..self.servers.len() {
+            for (edge, (a, b)) in self.scenario.topology.edges().iter().enumerate() {
+                if !self.is_edge_away[edge] && !self.is_away[*a] && !self.is_away[*b] {
+                    let least = part_of[*a].min(part_of[*b]);
+                    (part_of[*a], part_of[*b]) = (least, least);
+                }
+            }
+        }
+        let mut parts: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+        for (server, part) in part_of.into_iter().enumerate() {
+            if !self.is_away[server] {
+                parts.entry(part).or_default().push(server);
+            }
+        }
+        parts.into_values().collect()
+    }
+
+    /// How many bytes the journal of a server that holds this has when it is new.
+    fn compacted_bytes(&self, replica: &Replica) -> usize {
+        let clients = (0..self.scenario.load.client_count).map(client_name);
+        let located = clients.filter_map(|client| {
+            let located = replica.locate(client.as_bytes(), 0)?;
+            Some(located.at.as_bytes().len() + ENTRY_BYTES)
+        });
+        let vector_bytes = replica.reflected().len() * ORIGIN_BYTES;
+        located.sum::<usize>() + vector_bytes + journal::HEADER_BYTES
+    }
+
+    fn observe_part(&mut self, part: &[usize]) -> Result<(), Violation> {
+        part.iter().try_for_each(|server| self.observe_all(*server))
+    }
+
+    pub(crate) fn observe_all(&mut self, server: usize) -> Result<(), Violation> {
+        let Some(replica) = &self.servers[server].replica else {
+            return Ok(());
+        };
+        self.checker.observe(server, replica, self.now_ns)
+    }
+
+    /// A silent server has on its disk what it holds, and has answered who could be answered.
+    fn check_kept(&self, server: usize) -> Result<(), Violation> {
+        let here = &self.servers[server];
+        let Some(replica) = &here.replica else {
+            return Ok(());
+        };
+        if replica.is_catching_up() {
+            return broken(Invariant::Readiness, || {
+                format!("{} catches up", replica.me())
+            });
+        }
+        let link_count = self.link_count(server);
+        let waits = |level| match level {
+            Level::Memory | Level::Disk => true,
+            Level::Neighbours(count) => count <= link_count,
+        };
+        if let Some(pending) = here.pending.iter().find(|pending| waits(pending.level)) {
+            return broken(Invariant::Unanswered, || {
+                format!("{}: {pending:?}", here.name)
+            });
+        }
+        let Some(file) = here.disk.current.as_ref().filter(|_| here.has_journal) else {
+            return Ok(());
+        };
+        if file.is_damaged {
+            return Ok(());
+        }
+        let after = self.after_crash(server);
+        agree_summed(replica, &after, || format!("{} and its disk", here.name))?;
+        let least_bytes = self.compacted_bytes(replica);
+        let most_bytes = (2 * GROWTH * least_bytes).max(2 * self.scenario.disks.compact_bytes);
+        if file.bytes.len() > most_bytes {
+            return broken(Invariant::DiskBound, || {
+                let bytes = file.bytes.len();
+                format!("{}: {bytes} bytes for {least_bytes}", here.name)
+            });
+        }
+        Ok(())
+    }
+
+    /// How many links a server can have.
+    fn link_count(&self, server: usize) -> usize {
+        let is_there = |end: &&EndIndex| {
+            let peer = self.ends[end.peer().0].server;
+            !self.is_edge_away[end.edge()] && !self.is_away[peer]
+        };
+        self.servers[server].ends.iter().filter(is_there).count()
     }
 
     /// Once more for some clients, one by one and with true times, when no clock can block them
     /// any more.
     fn probe(&mut self) -> Result<(), Violation> {
-        let most_skew_ns = 2 * self.scenario.network.clock_skew_ns;
+        let most_skew_ns = 2 * self.scenario.clocks.skew_ns + 2 * MOST_DRIFT_NS.unsigned_abs();
         self.now_ns += self.scenario.settings.max_ahead_ns.unsigned_abs() + most_skew_ns;
         for client in 0..PROBES.min(self.scenario.load.client_count) {
             // After the reports of a batch that came at the same time.
             self.now_ns += 1;
-            let (server, sent_before) = (self.random.below(self.servers.len()), self.sent_count);
-            let reported_at_ns = self.now_ns;
-            let line = self.line(client, WALL_START_NS + self.now_ns as i64);
-            if self.report(server, &[line])? != [replica::Outcome::Accepted] {
-                return broken(Invariant::BlockedByClock, || client_name(client));
+            let server = self.random.below(self.servers.len());
+            if !self.checker.is_far_ahead(server, client) {
+                self.probe_one(server, client)?;
             }
-            self.run_until_silent()?;
-            self.agree()?;
-            let sent_count = self.sent_count - sent_before;
-            let most = match self.scenario.settings.policy {
-                Policy::Flood => self.scenario.topology.flood_sends(),
-            };
-            if sent_count > most {
-                return broken(Invariant::Sends, || format!("{sent_count}, over {most}"));
-            }
-            let held_since_ns = self.checker.held_since_ns(&client_name(client));
-            self.probes.push(Probe {
-                server,
-                sent_count,
-                arrived_after_ns: held_since_ns
-                    .iter()
-                    .map(|at_ns| at_ns - reported_at_ns)
-                    .collect(),
-            });
         }
+        Ok(())
+    }
+
+    fn probe_one(&mut self, server: usize, client: usize) -> Result<(), Violation> {
+        let (sent_before, reported_at_ns) = (self.sent_count, self.now_ns);
+        let line = self.line(client, WALL_START_NS + self.now_ns as i64);
+        if self.report(server, &[line])? != [replica::Outcome::Accepted] {
+            return broken(Invariant::BlockedByClock, || client_name(client));
+        }
+        self.run_until_silent()?;
+        let all: Vec<_> = (0..self.servers.len()).collect();
+        self.observe_part(&all)?;
+        let replicas = replicas(&self.servers, &all);
+        self.checker.agree(&replicas, &BTreeMap::new())?;
+        self.checker.settle(&replicas)?;
+        let sent_count = self.sent_count - sent_before;
+        let most = match self.scenario.settings.policy {
+            Policy::Flood => self.scenario.topology.flood_sends(),
+        };
+        if sent_count > most {
+            return broken(Invariant::Sends, || format!("{sent_count}, over {most}"));
+        }
+        let held_since_ns = self.checker.held_since_ns(client);
+        self.probes.push(Probe {
+            server,
+            sent_count,
+            arrived_after_ns: held_since_ns
+                .iter()
+                .map(|at_ns| at_ns - reported_at_ns)
+                .collect(),
+        });
         Ok(())
     }
 
@@ -189,149 +408,66 @@ impl<'a> Herd<'a> {
         Ok(())
     }
 
-    fn agree(&self) -> Result<(), Violation> {
-        let replicas: Vec<&Replica> = self.servers.iter().flat_map(|s| &s.replica).collect();
-        self.checker.agree(&replicas)
-    }
-
     /// The next event, or its delay where it concerns a server that stands still.
     fn step(&mut self) -> Result<(), Violation> {
         let Some((at_ns, event)) = self.agenda.take() else {
             return broken(Invariant::Silence, || "the load has stopped".into());
         };
         self.event_count += 1;
-        if self.event_count > MOST_EVENTS {
+        if self.event_count > self.most_events {
             return broken(Invariant::Silence, || format!("{MOST_EVENTS} events"));
         }
         self.now_ns = at_ns;
-        let paused_until_ns = self
-            .server_of(event)
-            .map_or(0, |server| self.servers[server].paused_until_ns);
-        if paused_until_ns > self.now_ns {
-            self.agenda.put(paused_until_ns, event);
+        if let Some(server) = self.server_of(event)
+            && self.servers[server].is_paused
+        {
+            self.servers[server].delayed.push(event);
             return Ok(());
         }
         self.trace.mix(&(at_ns, event));
         match event {
-            Event::Report => self.report_some(),
-            Event::Fault => {
-                self.strike();
-                Ok(())
-            }
-            Event::Dial(end) => {
-                self.dial(end);
-                Ok(())
-            }
-            Event::Write(end, connection) => self.write(end, connection),
-            Event::Deliver(end, connection) => self.deliver(end, connection),
-            Event::Notice(end, connection) => {
-                self.notice(end, connection);
-                Ok(())
-            }
-            Event::Tick(server) => self.tick(server),
-            Event::Start(server) => {
-                self.start(server);
-                Ok(())
-            }
+            Event::Report => return self.report_some(),
+            Event::Write(end, connection) => return self.write_link(end, connection),
+            Event::Deliver(end, connection) => return self.deliver(end, connection),
+            Event::Tick(server) => return self.tick(server),
+            Event::Disk(server, run) => return self.disk_done(server, run),
+            Event::Start(server) => return self.start(server),
+            Event::Fault => self.strike(),
+            Event::Mended(edge) => self.mend(edge),
+            Event::GoOn(server) => self.go_on(server),
+            Event::Dial(end) => self.dial(end),
+            Event::Notice(end, connection) => self.notice(end, connection),
         }
+        Ok(())
     }
 
-    /// Whether nothing will come of an event: faults stopped, or its connection is gone.
+    /// Whether nothing will come of an event: faults stopped, or what it belongs to is gone.
     fn is_void(&self, event: Event) -> bool {
         match event {
-            Event::Fault => !self.is_faulty,
+            Event::Fault | Event::Report => !self.is_faulty,
             Event::Notice(end, connection) => !self.ends[end.0].is_on(connection),
+            Event::GoOn(server) => !self.servers[server].is_paused,
+            Event::Mended(edge) => !self.is_cut[edge] || self.is_edge_away[edge],
+            Event::Start(server) => self.servers[server].replica.is_some() || self.is_away[server],
+            Event::Disk(server, run) => {
+                let here = &self.servers[server];
+                here.run != run || here.replica.is_none()
+            }
             _ => false,
         }
     }
 
     fn server_of(&self, event: Event) -> Option<usize> {
         match event {
-            Event::Report | Event::Fault | Event::Start(_) => None,
+            Event::Report | Event::Fault | Event::Mended(_) | Event::GoOn(_) | Event::Start(_) => {
+                None
+            }
             Event::Dial(end) | Event::Write(end, _) | Event::Notice(end, _) => {
                 Some(self.ends[end.0].server)
             }
             Event::Deliver(end, _) => Some(self.ends[end.peer().0].server),
-            Event::Tick(server) => Some(server),
+            Event::Tick(server) | Event::Disk(server, _) => Some(server),
         }
-    }
-
-    /// Some clients report to some server, if it is up.
-    fn report_some(&mut self) -> Result<(), Violation> {
-        let load = &self.scenario.load;
-        if self.report_count >= load.report_count {
-            return Ok(());
-        }
-        self.report_count += 1;
-        let gap_ns = self.random.within(&load.gap_ns);
-        self.agenda.put(self.now_ns + gap_ns, Event::Report);
-        let server = self.random.below(self.servers.len());
-        if !self.servers[server].is_serving(self.now_ns) {
-            return Ok(());
-        }
-        let batch = 1 + self.random.below(load.max_batch);
-        let lines: Vec<_> = (0..batch).map(|_| self.random_line()).collect();
-        self.report(server, &lines).map(drop)
-    }
-
-    /// A client's line, its time one of few: ties must happen.
-    fn random_line(&mut self) -> String {
-        let load = &self.scenario.load;
-        let client = self.random.below(load.client_count);
-        let unit_ns = load.clock_unit_ns as i64;
-        let wall_ns = WALL_START_NS + self.now_ns as i64;
-        let mut reported_at_ns = (wall_ns / unit_ns - self.random.below(3) as i64) * unit_ns;
-        if self.random.chance(load.far_ahead_per_mille) {
-            reported_at_ns += 300_000_000 * 1000 * MS as i64;
-        }
-        self.line(client, reported_at_ns)
-    }
-
-    fn line(&mut self, client: usize, reported_at_ns: i64) -> String {
-        self.text_count += 1;
-        let (degrees, second_ns) = (self.text_count, 1000 * MS as i64);
-        let (seconds, ns) = (reported_at_ns / second_ns, reported_at_ns % second_ns);
-        let client = client_name(client);
-        format!("IAMAT {client} +0.{degrees:06}-118.445127 {seconds}.{ns:09}")
-    }
-
-    /// A server reads lines of clients, as it would from a socket.
-    fn report(
-        &mut self,
-        server: usize,
-        lines: &[String],
-    ) -> Result<Vec<replica::Outcome>, Violation> {
-        let received_at_ns = self.servers[server].wall_ns(self.now_ns);
-        let reports: Vec<_> = lines.iter().map(|line| parse(line)).collect();
-        let mut texts = AtTexts::default();
-        texts.write(&reports, received_at_ns);
-        let (mut outcomes, mut effects) = (Vec::new(), Vec::new());
-        let Some(replica) = &mut self.servers[server].replica else {
-            return Ok(outcomes);
-        };
-        replica.report(
-            reports.iter().zip(texts.iter()),
-            received_at_ns,
-            self.now_ns,
-            &mut outcomes,
-            &mut effects,
-        );
-        let me = self.servers[server].origin();
-        let latest_ns = received_at_ns + self.scenario.settings.max_ahead_ns;
-        for ((report, at), outcome) in reports.iter().zip(texts.iter()).zip(&outcomes) {
-            let text = at.as_bytes();
-            self.tell(|_| format!("{me} hears {}: {outcome:?}", String::from_utf8_lossy(text)));
-            let told = Told {
-                client: std::str::from_utf8(report.client).expect("a client's name"),
-                text,
-                ordered_at_ns: report.reported_at.saturating_ns().min(latest_ns),
-                now_ns: self.now_ns,
-            };
-            let is_accepted = *outcome == replica::Outcome::Accepted;
-            self.checker.reported(server, &me, &told, is_accepted)?;
-        }
-        self.settle(server, &effects)?;
-        Ok(outcomes)
     }
 
     fn tick(&mut self, server: usize) -> Result<(), Violation> {
@@ -350,7 +486,7 @@ impl<'a> Herd<'a> {
 
     /// Does what a replica asked for, and looks at what became of it.
     pub(crate) fn settle(&mut self, server: usize, effects: &[Effect]) -> Result<(), Violation> {
-        self.perform(server, effects);
+        self.perform(server, effects)?;
         let here = &mut self.servers[server];
         let Some(replica) = &here.replica else {
             return Ok(());
@@ -362,8 +498,7 @@ impl<'a> Herd<'a> {
                 self.agenda.put(at_ns, Event::Tick(server));
             }
         }
-        self.checker
-            .observe(server, replica, here.ends.len(), self.now_ns)
+        self.checker.observe_links(replica, here.ends.len())
     }
 
     pub(crate) fn tell(&mut self, line: impl FnOnce(&Self) -> String) {
@@ -373,13 +508,11 @@ impl<'a> Herd<'a> {
     }
 }
 
-fn client_name(client: usize) -> String {
-    format!("c{client}")
+fn replicas<'a>(of: &'a [Server], servers: &[usize]) -> Vec<(usize, &'a Replica)> {
+    let replica = |server: &usize| Some((*server, of[*server].replica.as_ref()?));
+    servers.iter().filter_map(replica).collect()
 }
 
-fn parse(line: &str) -> Report<'_> {
-    let Ok(Request::IAmAt(report)) = Request::parse(line.as_bytes()) else {
-        panic!("no report: {line}")
-    };
-    report
+pub(crate) fn client_name(client: usize) -> String {
+    format!("c{client}")
 }

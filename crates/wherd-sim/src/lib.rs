@@ -25,8 +25,12 @@ pub mod topology;
 pub mod checker;
 pub mod herd;
 
+pub mod fault;
+
 mod agenda;
-mod fault;
+mod client;
+mod disk;
+mod journal;
 mod network;
 mod server;
 
@@ -34,7 +38,8 @@ pub mod random;
 pub mod trace;
 
 pub use checker::{Invariant, Violation};
+pub use fault::{Fault, Faults};
 pub use herd::{Outcome, run};
 pub use random::Random;
-pub use scenario::{Fault, Faults, Load, Network, Scenario};
+pub use scenario::{Burst, Clocks, Defect, Disks, Level, Load, Network, Scenario};
 pub use topology::Topology;

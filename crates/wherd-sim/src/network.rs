@@ -10,10 +10,11 @@
 
 use crate::agenda::{Connection, Event};
 use crate::checker::{Invariant, Violation, broken};
+use crate::fault::Fault;
 use crate::herd::Herd;
 use std::collections::VecDeque;
 use wherd_core::{Effect, LinkIndex};
-use wherd_proto::frame::{self, Frame, Hello, PROTOCOL_VERSION, WireVector};
+use wherd_proto::frame::{self, Frame, Hello, PROTOCOL_VERSION};
 
 /// No frame of a simulation comes near this.
 const FRAME_LIMIT: usize = 1 << 20;
@@ -93,24 +94,23 @@ pub(crate) struct Packet {
 }
 
 impl Herd<'_> {
-    /// An end without a connection tries to get one; again and again while it cannot.
+    /// An end without a connection tries to get one.
     pub(crate) fn dial(&mut self, end: EndIndex) {
         let here = &self.ends[end.0];
-        let is_wanted = here.state == State::Down && self.servers[here.server].replica.is_some();
-        if !is_wanted {
-            return;
-        }
         let there = self.ends[end.peer().0].server;
-        let is_cut = self.cut_until_ns[end.edge()] > self.now_ns;
-        if is_cut || self.servers[there].replica.is_none() {
-            self.redial(end);
+        // Who cannot be reached dials when it can be, or its edge is mended.
+        let is_possible = here.state == State::Down
+            && self.servers[here.server].is_linking
+            && self.servers[there].is_linking
+            && !self.is_cut[end.edge()];
+        if !is_possible {
             return;
         }
         self.connection_count += 1;
         self.open(end, self.connection_count);
     }
 
-    fn redial(&mut self, end: EndIndex) {
+    pub(crate) fn redial(&mut self, end: EndIndex) {
         let wait_ns = self.random.within(&self.scenario.network.redial_ns);
         self.agenda.put(self.now_ns + wait_ns, Event::Dial(end));
     }
@@ -136,7 +136,7 @@ impl Herd<'_> {
             origin: replica.me().clone(),
             to: self.servers[to].name.clone(),
             reflected: replica.reflected(),
-            wants_kept: false,
+            wants_kept: self.wants_kept,
         };
         self.tell(|herd| format!("{} sends HELLO {:?}", herd.end_name(end), hello.reflected));
         let mut bytes = Vec::new();
@@ -150,7 +150,7 @@ impl Herd<'_> {
         &mut self,
         end: EndIndex,
         connection: Connection,
-        theirs: &WireVector,
+        hello: &Hello,
     ) -> Result<(), Violation> {
         let here = &self.ends[end.0];
         let is_answer = here.connection == connection && here.state == State::Greeting;
@@ -172,9 +172,17 @@ impl Herd<'_> {
         let (server, link, now_ns) = (self.ends[end.0].server, self.ends[end.0].link, self.now_ns);
         let mut effects = Vec::new();
         if let Some(replica) = &mut self.servers[server].replica {
-            replica
-                .link_up(link, theirs, now_ns, &mut effects)
-                .expect("a link");
+            if let Err(fault) = replica.link_up(link, &hello.reflected, now_ns, &mut effects) {
+                return broken(Invariant::NeedlessFault, || format!("HELLO: {fault}"));
+            }
+            if hello.wants_kept {
+                replica.tell_kept(link, &hello.origin, &mut effects);
+            }
+            self.checker.greeted(server, link, &hello.reflected);
+        }
+        if self.strikes(Fault::CrashAfterLinkUp) {
+            self.crash(server);
+            return Ok(());
         }
         self.settle(server, &effects)
     }
@@ -199,6 +207,7 @@ impl Herd<'_> {
         let was_up = std::mem::replace(&mut here.state, State::Down) == State::Up;
         if was_up && let Some(replica) = &mut self.servers[here.server].replica {
             replica.link_down(here.link);
+            self.checker.link_down(here.server, here.link);
         }
     }
 
@@ -223,10 +232,19 @@ impl Herd<'_> {
     }
 
     /// Performs what a replica asks for.
-    pub(crate) fn perform(&mut self, server: usize, effects: &[Effect]) {
+    pub(crate) fn perform(&mut self, server: usize, effects: &[Effect]) -> Result<(), Violation> {
         for effect in effects {
-            let Effect::LinkReady(link) = effect else {
-                continue;
+            let link = match effect {
+                Effect::LinkReady(link) => link,
+                Effect::JournalReady => {
+                    self.journal_ready(server)?;
+                    continue;
+                }
+                Effect::Kept => {
+                    self.acknowledge(server)?;
+                    continue;
+                }
+                Effect::Traced(_) => continue,
             };
             let end = self.servers[server].ends[link.0];
             let pipe = &mut self.ends[end.0].pipe;
@@ -235,10 +253,15 @@ impl Herd<'_> {
                 self.agenda.put(at_ns, Event::Write(end, pipe.connection));
             }
         }
+        Ok(())
     }
 
     /// The stream can take more: what the replica gives is on its way.
-    pub(crate) fn write(&mut self, end: EndIndex, connection: Connection) -> Result<(), Violation> {
+    pub(crate) fn write_link(
+        &mut self,
+        end: EndIndex,
+        connection: Connection,
+    ) -> Result<(), Violation> {
         if !self.ends[end.0].is_up_on(connection) {
             return Ok(());
         }
@@ -277,11 +300,11 @@ impl Herd<'_> {
                 self.checker.sent(updates)?;
                 self.sent_count += updates.entries.len() as u64;
                 has_updates = true;
-                is_crashing |= self.strikes(|faults| faults.crash_after_updates_per_mille);
+                is_crashing |= self.strikes(Fault::CrashAfterUpdates);
             }
             if matches!(frame, Frame::Commit { .. })
                 && has_updates
-                && self.strikes(|faults| faults.cut_before_commit_per_mille)
+                && self.strikes(Fault::CutBeforeCommit)
             {
                 self.kill(end);
             }
@@ -327,13 +350,13 @@ impl Herd<'_> {
         };
         self.trace.mix(&packet.bytes);
         let end = from.peer();
-        if self.servers[self.ends[end.0].server].replica.is_none() {
+        if !self.servers[self.ends[end.0].server].is_linking {
             return Ok(());
         }
         let frame = frame::decode(&packet.bytes, FRAME_LIMIT);
         match frame {
             Ok(Some((Frame::Hello(hello), _))) if packet.is_hello => {
-                self.greeted(end, connection, &hello.reflected)
+                self.greeted(end, connection, &hello)
             }
             _ if !self.ends[end.0].is_up_on(connection) => Ok(()),
             Ok(Some((frame, _))) => self.receive(end, &frame),
@@ -355,7 +378,11 @@ impl Herd<'_> {
         };
         let mut effects = Vec::new();
         match replica.receive(link, frame, self.now_ns, &mut effects) {
-            Ok(()) => self.settle(server, &effects),
+            Ok(()) => {
+                let now_ns = self.now_ns;
+                self.checker.received(server, replica, frame, now_ns)?;
+                self.settle(server, &effects)
+            }
             Err(fault) => self.find_fault(end, &fault.to_string()),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::{DEFECTS, Defect, play, replay_command};
 use wherd_core::Mutant;
+use wherd_sim::Defect as Model;
 use wherd_sim::trace::Trace;
 
 const SEEDS: u64 = 300;
@@ -52,7 +53,7 @@ fn overlooking_gaps_is_found() {
 
 #[test]
 fn reusing_an_incarnation_is_found() {
-    check_found(Defect::ReuseIncarnation);
+    check_found(Defect::Around(Model::ReuseIncarnation));
 }
 
 /// How often each defect is found, and by what.

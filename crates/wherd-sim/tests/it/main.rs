@@ -6,32 +6,42 @@ mod seeds;
 
 use wherd_core::Mutant;
 use wherd_sim::trace::Trace;
-use wherd_sim::{Outcome, Scenario};
+use wherd_sim::{Defect as Model, Outcome, Scenario};
 
 /// What a seed is played with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Defect {
     None,
     Planted(Mutant),
-    /// The simulator's own: it gives a server that starts again its last incarnation.
-    ReuseIncarnation,
+    /// Of the servers around the core.
+    Around(Model),
 }
 
-const DEFECTS: [Defect; 7] = [
+const DEFECTS: [Defect; 16] = [
     Defect::Planted(Mutant::RaiseForEachEntry),
     Defect::Planted(Mutant::CommitEarly),
     Defect::Planted(Mutant::CommitForEver),
     Defect::Planted(Mutant::ForgetWhatWaited),
     Defect::Planted(Mutant::IgnoreTies),
     Defect::Planted(Mutant::OverlookGaps),
-    Defect::ReuseIncarnation,
+    Defect::Planted(Mutant::CompactWithoutCatchUp),
+    Defect::Planted(Mutant::KeepInMemory),
+    Defect::Around(Model::ReuseIncarnation),
+    Defect::Around(Model::AcknowledgeBeforeFlush),
+    Defect::Around(Model::AcknowledgeOlderAtOnce),
+    Defect::Around(Model::TrustDamagedJournal),
+    Defect::Around(Model::FlushAgainAfterFailure),
+    Defect::Around(Model::SwitchBeforeFlush),
+    Defect::Around(Model::KeepTornTail),
+    Defect::Around(Model::NeverCompact),
 ];
 
 impl Defect {
     fn name(self) -> String {
         match self {
             Self::Planted(mutant) => format!("{mutant:?}"),
-            other => format!("{other:?}"),
+            Self::Around(defect) => format!("{defect:?}"),
+            Self::None => "None".into(),
         }
     }
 }
@@ -41,7 +51,7 @@ fn play(seed: u64, defect: Defect, trace: Trace) -> Outcome {
     match defect {
         Defect::None => {}
         Defect::Planted(mutant) => scenario.settings.mutant = Some(mutant),
-        Defect::ReuseIncarnation => scenario.faults.is_incarnation_reused = true,
+        Defect::Around(defect) => scenario.defect = Some(defect),
     }
     wherd_sim::run(&scenario, trace)
 }

@@ -47,7 +47,7 @@ fn a_slow_link_carries_less_than_was_reported() {
     scenario.network.bytes_per_s = 2000;
     scenario.network.write_bytes = 100;
     scenario.load.client_count = 4;
-    scenario.load.report_count = 500;
+    scenario.bursts[0].report_count = 500;
     scenario.load.gap_ns = MS..2 * MS;
     let outcome = check_kept(&scenario);
     assert!(outcome.event_count < 1500, "{}", outcome.event_count);

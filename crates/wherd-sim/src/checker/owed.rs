@@ -1,0 +1,126 @@
+//! What acknowledgements promised, and what is left of a promise when disks are lost.
+
+use super::Precedence;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What must be on every server after healing, or superseded.
+///
+/// An acknowledgement says that one server, and so many of its neighbours, keep a report. While
+/// that server lost nothing, or no more of them all did than there were neighbours, the report is
+/// owed whatever happens. Beyond that it is owed as long as any server has it where it keeps what
+/// it has.
+#[derive(Debug)]
+pub(super) struct Owed {
+    neighbours: Vec<Vec<usize>>,
+    /// When each server last lost something.
+    destroyed_at_ns: Vec<Option<u64>>,
+    promises: BTreeMap<usize, Vec<Promise>>,
+}
+
+/// What a client was told.
+#[derive(Clone, Debug)]
+pub(crate) struct Acknowledged {
+    /// Who told it.
+    pub(crate) server: usize,
+    /// Whom.
+    pub(crate) client: usize,
+    /// Of this report.
+    pub(crate) precedence: Precedence,
+    /// When it was made: who lost something since may have lost it.
+    pub(crate) reported_at_ns: u64,
+    /// How many neighbours keep it, too.
+    pub(crate) neighbour_count: usize,
+}
+
+#[derive(Debug)]
+struct Promise {
+    precedence: Precedence,
+    /// `None` where it is up to who has it.
+    by: Option<By>,
+}
+
+#[derive(Debug)]
+struct By {
+    server: usize,
+    neighbour_count: usize,
+    /// Those of its keepers that lost something since.
+    destroyed: BTreeSet<usize>,
+}
+
+impl Owed {
+    pub(super) fn new(neighbours: Vec<Vec<usize>>) -> Self {
+        Self {
+            destroyed_at_ns: vec![None; neighbours.len()],
+            neighbours,
+            promises: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn promise(&mut self, told: Acknowledged) {
+        let keepers = self.neighbours[told.server].iter();
+        let is_destroyed =
+            |server: &&usize| self.destroyed_at_ns[**server] >= Some(told.reported_at_ns);
+        let by = By {
+            server: told.server,
+            neighbour_count: told.neighbour_count,
+            destroyed: keepers.filter(is_destroyed).copied().collect(),
+        };
+        self.promises.entry(told.client).or_default().push(Promise {
+            precedence: told.precedence,
+            by: Some(by),
+        });
+    }
+
+    pub(super) fn destroyed(
+        &mut self,
+        server: usize,
+        stores: &[BTreeMap<usize, Precedence>],
+        now_ns: u64,
+    ) {
+        self.destroyed_at_ns[server] = Some(now_ns);
+        for (client, promises) in &mut self.promises {
+            let newest = stores.iter().filter_map(|store| store.get(client)).max();
+            promises.retain_mut(|promise| {
+                promise.destroyed(server, &self.neighbours) || newest >= Some(&promise.precedence)
+            });
+        }
+    }
+
+    /// What is owed, by client.
+    pub(super) fn all(&self) -> impl Iterator<Item = (usize, &Precedence)> {
+        self.promises.iter().filter_map(|(client, promises)| {
+            let newest = promises.iter().map(|promise| &promise.precedence).max();
+            Some((*client, newest?))
+        })
+    }
+
+    /// All servers keep this.
+    pub(super) fn settle(&mut self, held: BTreeMap<usize, Precedence>) {
+        let promise = |precedence| Promise {
+            precedence,
+            by: None,
+        };
+        let promises = held.into_iter();
+        self.promises = promises
+            .map(|(client, precedence)| (client, vec![promise(precedence)]))
+            .collect();
+    }
+}
+
+impl Promise {
+    /// A server lost something; whether that leaves the promise as it was.
+    fn destroyed(&mut self, server: usize, neighbours: &[Vec<usize>]) -> bool {
+        let Some(by) = &mut self.by else {
+            return false;
+        };
+        if server == by.server || neighbours[by.server].contains(&server) {
+            by.destroyed.insert(server);
+        }
+        let is_kept =
+            !by.destroyed.contains(&by.server) || by.destroyed.len() <= by.neighbour_count;
+        if !is_kept {
+            self.by = None;
+        }
+        is_kept
+    }
+}

@@ -1,0 +1,175 @@
+//! What clients say, and when they are answered.
+
+use crate::agenda::Event;
+use crate::checker::{Acknowledged, Told, Violation};
+use crate::fault::Fault;
+use crate::herd::{Herd, MOST_DRIFT_NS, client_name};
+use crate::scenario::{Defect, Level, MS};
+use crate::server::{Pending, WALL_START_NS};
+use wherd_core::replica::Outcome;
+use wherd_proto::{AtTexts, Report, Request};
+
+impl Herd<'_> {
+    /// Some clients report to some server, if it is up.
+    pub(crate) fn report_some(&mut self) -> Result<(), Violation> {
+        let (load, burst) = (&self.scenario.load, self.burst());
+        if self.report_count >= burst.report_count {
+            return Ok(());
+        }
+        self.report_count += 1;
+        let gap_ns = self.random.within(&load.gap_ns) * burst.slowness;
+        self.agenda.put(self.now_ns + gap_ns, Event::Report);
+        let server = self.random.below(self.servers.len());
+        if !self.servers[server].is_serving() {
+            return Ok(());
+        }
+        let batch = 1 + self.random.below(load.max_batch);
+        let lines: Vec<_> = (0..batch).map(|_| self.random_line()).collect();
+        self.report(server, &lines).map(drop)
+    }
+
+    /// A client's line, its time one of few: ties must happen.
+    fn random_line(&mut self) -> (usize, String) {
+        let load = &self.scenario.load;
+        let client = self.random.below(load.client_count);
+        let unit_ns = load.clock_unit_ns as i64;
+        let wall_ns = WALL_START_NS + self.now_ns as i64;
+        let mut reported_at_ns = (wall_ns / unit_ns - self.random.below(3) as i64) * unit_ns;
+        if self.random.chance(load.far_ahead_per_mille) {
+            reported_at_ns += 300_000_000 * 1000 * MS as i64;
+        }
+        self.line(client, reported_at_ns)
+    }
+
+    /// A client, and a line of it that was never said before.
+    pub(crate) fn line(&mut self, client: usize, reported_at_ns: i64) -> (usize, String) {
+        self.text_count += 1;
+        let (degrees, second_ns) = (self.text_count, 1000 * MS as i64);
+        let (seconds, ns) = (reported_at_ns / second_ns, reported_at_ns % second_ns);
+        let name = client_name(client);
+        let line = format!("IAMAT {name} +0.{degrees:06}-118.445127 {seconds}.{ns:09}");
+        (client, line)
+    }
+
+    /// A server reads lines of clients, as it would from a socket.
+    pub(crate) fn report(
+        &mut self,
+        server: usize,
+        lines: &[(usize, String)],
+    ) -> Result<Vec<Outcome>, Violation> {
+        let received_at_ns = self.servers[server].wall_ns(self.now_ns);
+        let reports: Vec<_> = lines.iter().map(|(_, line)| parse(line)).collect();
+        let mut texts = AtTexts::default();
+        texts.write(&reports, received_at_ns);
+        let (mut outcomes, mut effects) = (Vec::new(), Vec::new());
+        let Some(replica) = &mut self.servers[server].replica else {
+            return Ok(outcomes);
+        };
+        replica.report(
+            reports.iter().zip(texts.iter()),
+            received_at_ns,
+            self.now_ns,
+            &mut outcomes,
+            &mut effects,
+        );
+        let sequence = replica.sequence();
+        let me = self.servers[server].origin();
+        let level = self.random.pick(&self.scenario.load.levels);
+        let latest_ns = received_at_ns + self.scenario.settings.max_ahead_ns;
+        let most_error_ns = self.scenario.clocks.skew_ns as i64 + MOST_DRIFT_NS;
+        let is_far_ahead = received_at_ns > WALL_START_NS + self.now_ns as i64 + most_error_ns;
+        for (index, (at, outcome)) in texts.iter().zip(&outcomes).enumerate() {
+            let report = &reports[index];
+            let shown = String::from_utf8_lossy(at.as_bytes());
+            self.tell(|_| format!("{me} hears {shown}: {outcome:?}, to be told by {level:?}"));
+            let told = Told {
+                client: lines[index].0,
+                at,
+                position: report.position,
+                ordered_at_ns: report.reported_at.saturating_ns().min(latest_ns).max(0),
+                now_ns: self.now_ns,
+                is_far_ahead,
+            };
+            let is_accepted = *outcome == Outcome::Accepted;
+            let precedence = self.checker.reported(server, &me, &told, is_accepted)?;
+            self.servers[server].pending.push(Pending {
+                told: Acknowledged {
+                    server,
+                    client: told.client,
+                    precedence,
+                    reported_at_ns: self.now_ns,
+                    neighbour_count: match level {
+                        Level::Neighbours(count) if is_accepted => count,
+                        _ => 0,
+                    },
+                },
+                sequence,
+                is_older: !is_accepted,
+                level,
+            });
+        }
+        self.settle(server, &effects)?;
+        self.acknowledge(server)?;
+        Ok(outcomes)
+    }
+
+    /// Answers who waits for what is now kept.
+    pub(crate) fn acknowledge(&mut self, server: usize) -> Result<(), Violation> {
+        let here = &mut self.servers[server];
+        let Some(replica) = &here.replica else {
+            return Ok(());
+        };
+        // What an older report gave way to is kept at the latest when all is.
+        let is_all_kept = !here.has_journal
+            || here.worker.is_idle()
+            || self.scenario.defect == Some(Defect::AcknowledgeOlderAtOnce);
+        let is_kept = |pending: &mut Pending| match pending.level {
+            Level::Memory => true,
+            _ if pending.is_older && !is_all_kept => false,
+            Level::Disk => replica.kept_sequence(0) >= pending.sequence,
+            Level::Neighbours(count) => replica.kept_sequence(count) >= pending.sequence,
+        };
+        let kept: Vec<_> = here.pending.extract_if(.., is_kept).collect();
+        let is_damaged = here
+            .disk
+            .current
+            .as_ref()
+            .is_some_and(|file| file.is_damaged);
+        let mut newest = None;
+        for pending in kept {
+            *self.acknowledged.entry(pending.level).or_default() += 1;
+            if pending.level == Level::Memory {
+                continue;
+            }
+            newest = Some(pending.level);
+            self.tell(|_| format!("{server} answers {:?}", pending.told));
+            // What it gave way to may have been in the part that is damaged.
+            if !(pending.is_older && is_damaged) {
+                self.checker.acknowledged(pending.told);
+            }
+        }
+        if let Some(level) = newest {
+            self.strike_after_acknowledgement(server, level);
+        }
+        Ok(())
+    }
+
+    fn strike_after_acknowledgement(&mut self, server: usize, level: Level) {
+        if self.strikes(Fault::CrashAfterAcknowledgement) {
+            self.crash(server);
+        } else if self.strikes(Fault::CrashOfAllAfterAcknowledgement) {
+            if matches!(level, Level::Neighbours(_)) {
+                // Its neighbours must do for it.
+                self.wipe(server);
+            }
+            self.crash_all();
+        }
+    }
+}
+
+fn parse(line: &str) -> Report<'_> {
+    let Ok(Request::IAmAt(report)) = Request::parse(line.as_bytes()) else {
+        panic!("no report: {line}")
+    };
+    report
+}
