@@ -16,7 +16,7 @@ pub struct ClientIndex(pub(crate) u32);
 ///
 /// The text is the client's own, so an entry is found by the client ID in it and nothing is kept
 /// twice.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Entry {
     text: Vec<u8>,
     hash: u64,

@@ -150,6 +150,9 @@ pub(crate) struct Link {
     updates_sent: u64,
     updates_received: u64,
     pub(crate) counts: LinkCounts,
+    /// What [`Mutant::SendQueuedCopy`](crate::Mutant::SendQueuedCopy) sends.
+    #[cfg(feature = "mutants")]
+    copies: std::collections::BTreeMap<u32, crate::entries::Entry>,
 }
 
 impl Link {
@@ -208,6 +211,8 @@ impl Link {
             updates_sent: 0,
             updates_received: 0,
             counts: LinkCounts::default(),
+            #[cfg(feature = "mutants")]
+            copies: std::collections::BTreeMap::default(),
         }
     }
 
@@ -218,9 +223,18 @@ impl Link {
     /// Makes a client wait; keeps its place where it waits already.
     pub(crate) fn mark(&mut self, client: ClientIndex) {
         self.waiting.set(client.0);
-        if !self.queued.has(client.0) {
+        if !self.queued.has(client.0) || is_mutant!(self.settings, QueueEachUpdate) {
             self.queued.set(client.0);
             self.queue.push_back(client.0);
+        }
+    }
+
+    /// Keeps a copy of what makes a client wait.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn keep_copy(&mut self, client: ClientIndex, entries: &Entries) {
+        if is_mutant!(self.settings, SendQueuedCopy) {
+            let copy = self.copies.entry(client.0);
+            copy.or_insert_with(|| entries.get(client).clone());
         }
     }
 
@@ -237,7 +251,9 @@ impl Link {
             return;
         }
         self.round = Some(reflected.clone());
-        if is_mutant!(self.settings, CommitEarly) {
+        let is_first = self.target == Target::Journal;
+        let is_first = is_first && is_mutant!(self.settings, CommitRecordFirst);
+        if is_first || is_mutant!(self.settings, CommitEarly) {
             self.queue.push_front(ROUND);
         } else {
             self.queue.push_back(ROUND);
@@ -354,7 +370,7 @@ impl Link {
 
     /// Whether what the other side had at its HELLO is still on its way to us.
     pub(crate) fn is_catching_up(&self, reflected: &VersionVector) -> bool {
-        !reflected.covers(&self.at_hello)
+        !reflected.covers(&self.at_hello) && !is_mutant!(self.settings, ReadyAtOnce)
     }
 
     /// Notes the number of an UPDATES frame. A repeated one is harmless.
@@ -555,6 +571,10 @@ impl Link {
         let mut updates = UpdatesWriter::begin(out, self.updates_sent);
         for client in batch {
             let entry = entries.get(*client);
+            #[cfg(feature = "mutants")]
+            let copy = self.copies.remove(&client.0);
+            #[cfg(feature = "mutants")]
+            let entry = copy.as_ref().unwrap_or(entry);
             let origin = entry.origin();
             updates.push(origin.0, origins.get(origin), &entry.update());
         }

@@ -28,6 +28,18 @@ pub enum Mutant {
     OverlookDivergence,
     /// That a client was forgotten is itself forgotten at the next sweep.
     PurgeAtOnce,
+    /// What waits for a link is a copy of the update that made its client wait.
+    SendQueuedCopy,
+    /// A client's time orders its report however far ahead it is.
+    TrustClientClocks,
+    /// A journal has the vector before the entries that it covers.
+    CommitRecordFirst,
+    /// A client waits once more for a link with each update.
+    QueueEachUpdate,
+    /// An update is sent back to the neighbour that it came from.
+    SendBack,
+    /// A server says that it is ready while it catches up.
+    ReadyAtOnce,
 }
 
 /// Whether this defect is planted. A constant `false` without the feature.

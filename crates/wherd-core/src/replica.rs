@@ -193,7 +193,12 @@ impl Replica {
         outcomes: &mut Vec<Outcome>,
         effects: &mut Vec<Effect>,
     ) {
-        let latest_ns = received_at_ns.saturating_add(self.settings.max_ahead_ns);
+        let is_trusted = is_mutant!(self.settings, TrustClientClocks);
+        let latest_ns = if is_trusted {
+            i64::MAX
+        } else {
+            received_at_ns.saturating_add(self.settings.max_ahead_ns)
+        };
         for (report, at) in reports {
             let update = Update {
                 sequence: self.sequence + 1,
@@ -575,6 +580,7 @@ impl Replica {
             superseded_count += u64::from(!matches!(merge, Merge::Newest(_)));
             if let (Merge::Newest(client) | Merge::Held(client), Some(source)) = (merge, source)
                 && let Some(link) = &mut self.links[source.0]
+                && !is_mutant!(self.settings, SendBack)
             {
                 link.clear(client);
             }
@@ -800,8 +806,11 @@ impl Replica {
             let policy = self.settings.policy;
             for (index, link) in self.links.iter_mut().enumerate() {
                 if let Some(link) = link
-                    && policy.is_eager(source, LinkIndex(index))
+                    && (policy.is_eager(source, LinkIndex(index))
+                        || is_mutant!(self.settings, SendBack))
                 {
+                    #[cfg(feature = "mutants")]
+                    link.keep_copy(client, &self.entries);
                     link.mark(client);
                 }
             }

@@ -8,15 +8,16 @@ use std::collections::BTreeMap;
 use thiserror::Error;
 use wherd_core::{LinkIndex, Replica};
 use wherd_proto::frame::{Frame, Updates, WireVector};
-use wherd_proto::{AtText, Origin, Position, journal};
+use wherd_proto::{AtText, Origin, journal};
 
 /// One promise of the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
     /// A server that reflects an update holds it, or one that precedes it.
     Dominance,
-    /// What a server holds of a client never gives way to something older.
-    EntryWentBack,
+    /// What a server holds of a client is the newest that it was told, in whatever order and how
+    /// often it was.
+    Merge,
     /// A version vector never goes back.
     VectorWentBack,
     /// A report is accepted exactly when it precedes what is held of its client.
@@ -48,6 +49,8 @@ pub enum Invariant {
     Silence,
     /// No clock blocks its client for longer than it may run ahead.
     BlockedByClock,
+    /// Nothing has to be repaired where nothing changed by itself.
+    Diverged,
     /// In a quiet herd an update is sent no more often than the policy needs.
     Sends,
     /// Whoever waits for an acknowledgement has it, soon after the last fault.
@@ -71,9 +74,8 @@ pub(crate) type Precedence = (i64, Origin, u64);
 #[derive(Debug)]
 pub(crate) struct Checker {
     client_names: Vec<String>,
-    /// By the number that its text has: the clients of a simulation never stay in one place.
-    updates: Vec<Option<Numbered>>,
-    /// Numbers of texts, by sequence.
+    updates: Vec<Numbered>,
+    /// Indexes into `updates`, by sequence.
     numbered: BTreeMap<Origin, Vec<u32>>,
     seen: Vec<Seen>,
     owed: Owed,
@@ -83,9 +85,20 @@ pub(crate) struct Checker {
 struct Numbered {
     client: usize,
     text: Vec<u8>,
+    /// What became of the text where a bit of it changed.
+    rotten: Vec<Vec<u8>>,
+    /// It says that the client is forgotten.
+    is_forgotten: bool,
     precedence: Precedence,
     /// The server that numbered it had a clock that was far ahead.
     is_far_ahead: bool,
+}
+
+impl Numbered {
+    fn has_text(&self, at: AtText<'_>) -> bool {
+        let text = at.as_bytes();
+        self.text == text || self.rotten.iter().any(|rotten| rotten == text)
+    }
 }
 
 /// What one run of a server showed last.
@@ -132,14 +145,9 @@ impl Checker {
                 format!("accepted: {is_accepted}, {precedence:?} where {held:?} is held")
             });
         }
-        self.number(server, report, &precedence)?;
+        let update = self.number(server, report, &precedence)?;
         if is_accepted {
-            self.hold(
-                server,
-                report.client,
-                text_number(report.position),
-                report.now_ns,
-            );
+            self.hold(server, report.client, update, report.now_ns);
         }
         Ok(precedence)
     }
@@ -149,26 +157,37 @@ impl Checker {
         server: usize,
         report: &Told<'_>,
         precedence: &Precedence,
-    ) -> Result<(), Violation> {
+    ) -> Result<u32, Violation> {
         let (_, origin, sequence) = precedence;
         let numbered = self.numbered.entry(origin.clone()).or_default();
         if numbered.len() as u64 >= *sequence {
             return broken(Invariant::NumberedTwice, || format!("{origin}:{sequence}"));
         }
-        let update = text_number(report.position);
+        let update = self.updates.len() as u32;
         numbered.push(update);
         self.seen[server].numbered = *sequence;
-        let index = update as usize;
-        if self.updates.len() <= index {
-            self.updates.resize_with(index + 1, || None);
-        }
-        self.updates[index] = Some(Numbered {
+        let is_forgotten = report.at.is_forgotten();
+        self.updates.push(Numbered {
             client: report.client,
             text: report.at.as_bytes().to_vec(),
+            rotten: Vec::new(),
+            is_forgotten,
             precedence: precedence.clone(),
             is_far_ahead: report.is_far_ahead,
         });
-        Ok(())
+        Ok(update)
+    }
+
+    /// A client is forgotten: the time at which that is ordered.
+    pub(crate) fn forgotten_at_ns(&self, server: usize, client: usize, wall_ns: i64) -> i64 {
+        let held = self.held_precedence(server, client);
+        held.map_or(wall_ns, |(held_ns, _, _)| wall_ns.max(held_ns + 1))
+    }
+
+    /// Whether a server was told of a client, and not that it is forgotten.
+    pub(crate) fn is_known(&self, server: usize, client: usize) -> bool {
+        let held = self.seen[server].held.get(client).copied().flatten();
+        held.is_some_and(|(update, _)| !self.updates[update as usize].is_forgotten)
     }
 
     fn hold(&mut self, server: usize, client: usize, update: u32, now_ns: u64) {
@@ -183,29 +202,32 @@ impl Checker {
     }
 
     fn precedence(&self, update: u32) -> &Precedence {
-        let update = self.updates[update as usize].as_ref();
-        &update.expect("an update that is held").precedence
+        &self.updates[update as usize].precedence
     }
 
-    /// The update with this text, if there is one.
-    fn known(&self, at: AtText<'_>, position: Position) -> Option<(u32, &Numbered)> {
-        let number = text_number(position);
-        let update = self.updates.get(number as usize)?.as_ref()?;
-        (update.text == at.as_bytes()).then_some((number, update))
+    fn find(&self, origin: &Origin, sequence: u64) -> Option<u32> {
+        let numbered = self.numbered.get(origin)?;
+        numbered.get(sequence as usize - 1).copied()
+    }
+
+    /// A server that starts holds this instead of what it read.
+    pub(crate) fn rot(&mut self, updates: &Updates<'_>) {
+        for (origin, update) in &updates.entries {
+            if let Some(known) = self.find(&updates.origins[*origin], update.sequence) {
+                let text = update.at.as_bytes().to_vec();
+                self.updates[known as usize].rotten.push(text);
+            }
+        }
     }
 
     /// Compares what is sent with what was numbered.
     pub(crate) fn sent(&self, updates: &Updates<'_>) -> Result<(), Violation> {
         for (origin, update) in &updates.entries {
             let origin = &updates.origins[*origin];
-            let is_right = self
-                .known(update.at, update.position)
-                .is_some_and(|(_, known)| {
-                    let (ordered_at_ns, known_origin, sequence) = &known.precedence;
-                    known_origin == origin
-                        && *sequence == update.sequence
-                        && *ordered_at_ns == update.ordered_at_ns
-                });
+            let is_right = self.find(origin, update.sequence).is_some_and(|known| {
+                let known = &self.updates[known as usize];
+                known.has_text(update.at) && known.precedence.0 == update.ordered_at_ns
+            });
             if !is_right {
                 return broken(Invariant::Invented, || {
                     format!("{origin}:{} travels as {update:?}", update.sequence)
@@ -225,14 +247,9 @@ impl Checker {
     }
 
     /// Looks at all that a replica shows.
-    pub(crate) fn observe(
-        &mut self,
-        server: usize,
-        replica: &Replica,
-        now_ns: u64,
-    ) -> Result<(), Violation> {
+    pub(crate) fn observe(&mut self, server: usize, replica: &Replica) -> Result<(), Violation> {
         for client in 0..self.client_names.len() {
-            self.observe_entry(server, replica, client, now_ns)?;
+            self.observe_entry(server, replica, client)?;
         }
         self.observe_vector(server, replica)
     }
@@ -247,11 +264,9 @@ impl Checker {
     ) -> Result<(), Violation> {
         match frame {
             Frame::Updates(updates) => {
-                for (_, update) in &updates.entries {
-                    if let Some((_, known)) = self.known(update.at, update.position) {
-                        let client = known.client;
-                        self.observe_entry(server, replica, client, now_ns)?;
-                    }
+                for update in self.take(server, updates, now_ns) {
+                    let client = self.updates[update as usize].client;
+                    self.observe_entry(server, replica, client)?;
                 }
                 self.observe_vector(server, replica)
             }
@@ -260,15 +275,44 @@ impl Checker {
         }
     }
 
+    /// A server has replayed a journal's batch.
+    pub(crate) fn replayed(&mut self, server: usize, batch: &[u8], now_ns: u64) {
+        for frame in journal::batch_frames(batch).unwrap_or_default() {
+            if let Frame::Updates(updates) = frame {
+                self.take(server, &updates, now_ns);
+            }
+        }
+    }
+
+    /// What a server is to hold after it was told these: which ones they are.
+    fn take(&mut self, server: usize, updates: &Updates<'_>, now_ns: u64) -> Vec<u32> {
+        let known: Vec<_> = self.all_known(updates).collect();
+        for update in &known {
+            let numbered = &self.updates[*update as usize];
+            let client = numbered.client;
+            if self.held_precedence(server, client) < Some(&numbered.precedence) {
+                self.hold(server, client, *update, now_ns);
+            }
+        }
+        known
+    }
+
+    fn all_known(&self, updates: &Updates<'_>) -> impl Iterator<Item = u32> {
+        let entries = updates.entries.iter();
+        entries.filter_map(|(origin, update)| self.find(&updates.origins[*origin], update.sequence))
+    }
+
     pub(crate) fn observe_links(
         &self,
+        server: usize,
         replica: &Replica,
         link_count: usize,
     ) -> Result<(), Violation> {
+        let held_count = self.seen[server].held.iter().flatten().count();
         for link in (0..link_count).map(LinkIndex) {
             let waiting = replica.link_counts(link).map_or(0, |(_, waiting)| waiting);
             // Each client at most once in the queue and once in what catch-up has still to see.
-            if waiting > 2 * replica.clients_count() {
+            if waiting > 2 * held_count {
                 return broken(Invariant::LinkBound, || {
                     format!("{waiting} wait at {}", replica.me())
                 });
@@ -278,29 +322,25 @@ impl Checker {
     }
 
     fn observe_entry(
-        &mut self,
+        &self,
         server: usize,
         replica: &Replica,
         client: usize,
-        now_ns: u64,
     ) -> Result<(), Violation> {
         let name = &self.client_names[client];
         let located = replica.locate(name.as_bytes(), 0);
-        let held = located.and_then(|located| self.known(located.at, located.position));
-        if held.is_none() && located.is_some() {
-            return broken(Invariant::Invented, || format!("{name} is {located:?}"));
-        }
-        let held = held.map(|(update, known)| (update, &known.precedence));
-        let seen = self.held_precedence(server, client);
-        if seen > held.map(|(_, precedence)| precedence) {
-            return broken(Invariant::EntryWentBack, || {
-                format!("{name} at {}: {seen:?} became {held:?}", replica.me())
+        let told = self.seen[server].held.get(client).copied().flatten();
+        let told = told.map(|(update, _)| &self.updates[update as usize]);
+        let is_right = match (told, located) {
+            (None, None) => true,
+            (Some(told), None) => told.is_forgotten,
+            (Some(told), Some(located)) => !told.is_forgotten && told.has_text(located.at),
+            (None, Some(_)) => false,
+        };
+        if !is_right {
+            return broken(Invariant::Merge, || {
+                format!("{name} at {}: {located:?} after {told:?}", replica.me())
             });
-        }
-        if let Some((update, precedence)) = held
-            && seen != Some(precedence)
-        {
-            self.hold(server, client, update, now_ns);
         }
         Ok(())
     }
@@ -352,8 +392,7 @@ impl Checker {
                         format!("{me} reflects {origin}:{raised}, never numbered")
                     });
                 };
-                let update = self.updates[*update as usize].as_ref();
-                let update = update.expect("an update that was numbered");
+                let update = &self.updates[*update as usize];
                 let held = held(update.client);
                 if held < Some(&update.precedence) {
                     return broken(Invariant::Dominance, || {
@@ -368,12 +407,12 @@ impl Checker {
     }
 
     /// What a disk has must be in order by itself.
-    pub(crate) fn check_disk(&self, after: &Replica) -> Result<(), Violation> {
-        let held = |client: usize| {
-            let located = after.locate(self.client_names[client].as_bytes(), 0)?;
-            let (_, known) = self.known(located.at, located.position)?;
-            Some(&known.precedence)
-        };
+    pub(crate) fn check_disk(
+        &self,
+        after: &Replica,
+        store: &BTreeMap<usize, Precedence>,
+    ) -> Result<(), Violation> {
+        let held = |client: usize| store.get(&client);
         self.check_dominance(after, &WireVector::new(), &after.reflected(), held)
     }
 
@@ -390,14 +429,12 @@ impl Checker {
             let Frame::Updates(updates) = frame else {
                 continue;
             };
-            for (_, update) in &updates.entries {
-                if let Some((_, known)) = self.known(update.at, update.position) {
-                    let precedence = known.precedence.clone();
-                    let held = store
-                        .entry(known.client)
-                        .or_insert_with(|| precedence.clone());
-                    *held = precedence.max(held.clone());
-                }
+            for known in self.all_known(&updates) {
+                let Numbered {
+                    client, precedence, ..
+                } = &self.updates[known as usize];
+                let held = store.entry(*client).or_insert_with(|| precedence.clone());
+                *held = precedence.max(held).clone();
             }
         }
     }
@@ -472,7 +509,10 @@ impl Checker {
     fn agree_pair(&self, a: &Replica, b: &Replica) -> Result<(), Violation> {
         let names = || format!("{} and {}", a.me(), b.me());
         for client in &self.client_names {
-            let (at_a, at_b) = (a.locate(client.as_bytes(), 0), b.locate(client.as_bytes(), 0));
+            let (at_a, at_b) = (
+                a.locate(client.as_bytes(), 0),
+                b.locate(client.as_bytes(), 0),
+            );
             if at_a != at_b {
                 return broken(Invariant::Agreement, || {
                     format!("{client} at {}: {at_a:?} and {at_b:?}", names())
@@ -494,8 +534,7 @@ impl Checker {
     /// Whether what is held of a client was heard by a server whose clock was far ahead.
     pub(crate) fn is_far_ahead(&self, server: usize, client: usize) -> bool {
         let held = self.seen[server].held.get(client).copied().flatten();
-        let update = held.and_then(|(update, _)| self.updates[update as usize].as_ref());
-        update.is_some_and(|update| update.is_far_ahead)
+        held.is_some_and(|(update, _)| self.updates[update as usize].is_far_ahead)
     }
 }
 
@@ -521,7 +560,6 @@ pub(crate) fn agree_summed(
 pub(crate) struct Told<'a> {
     pub(crate) client: usize,
     pub(crate) at: AtText<'a>,
-    pub(crate) position: Position,
     pub(crate) ordered_at_ns: i64,
     pub(crate) now_ns: u64,
     pub(crate) is_far_ahead: bool,
@@ -529,11 +567,6 @@ pub(crate) struct Told<'a> {
 
 fn of(vector: &WireVector, origin: &Origin) -> u64 {
     vector.get(origin).copied().unwrap_or(0)
-}
-
-/// The number that is in a text's latitude.
-const fn text_number(position: Position) -> u32 {
-    position.latitude_e7().unsigned_abs() / 10
 }
 
 /// The promise of a server that is not named again: see [`Violation`].

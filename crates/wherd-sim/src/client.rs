@@ -1,13 +1,13 @@
 //! What clients say, and when they are answered.
 
 use crate::agenda::Event;
-use crate::checker::{Acknowledged, Told, Violation};
+use crate::checker::{Acknowledged, Invariant, Told, Violation, broken};
 use crate::fault::Fault;
 use crate::herd::{Herd, MOST_DRIFT_NS, client_name};
 use crate::scenario::{Defect, Level, MS};
 use crate::server::{Pending, WALL_START_NS};
 use wherd_core::replica::Outcome;
-use wherd_proto::{AtTexts, Report, Request};
+use wherd_proto::{AtText, AtTexts, Report, Request};
 
 impl Herd<'_> {
     /// Some clients report to some server, if it is up.
@@ -22,6 +22,9 @@ impl Herd<'_> {
         let server = self.random.below(self.servers.len());
         if !self.servers[server].is_serving() {
             return Ok(());
+        }
+        if self.random.chance(load.forget_per_mille) {
+            return self.forget_one(server);
         }
         let batch = 1 + self.random.below(load.max_batch);
         let lines: Vec<_> = (0..batch).map(|_| self.random_line()).collect();
@@ -73,44 +76,96 @@ impl Herd<'_> {
             &mut effects,
         );
         let sequence = replica.sequence();
-        let me = self.servers[server].origin();
         let level = self.random.pick(&self.scenario.load.levels);
         let latest_ns = received_at_ns + self.scenario.settings.max_ahead_ns;
-        let most_error_ns = self.scenario.clocks.skew_ns as i64 + MOST_DRIFT_NS;
-        let is_far_ahead = received_at_ns > WALL_START_NS + self.now_ns as i64 + most_error_ns;
+        let is_far_ahead = self.is_clock_far_ahead(received_at_ns);
         for (index, (at, outcome)) in texts.iter().zip(&outcomes).enumerate() {
             let report = &reports[index];
-            let shown = String::from_utf8_lossy(at.as_bytes());
-            self.tell(|_| format!("{me} hears {shown}: {outcome:?}, to be told by {level:?}"));
             let told = Told {
                 client: lines[index].0,
                 at,
-                position: report.position,
                 ordered_at_ns: report.reported_at.saturating_ns().min(latest_ns).max(0),
                 now_ns: self.now_ns,
                 is_far_ahead,
             };
-            let is_accepted = *outcome == Outcome::Accepted;
-            let precedence = self.checker.reported(server, &me, &told, is_accepted)?;
-            self.servers[server].pending.push(Pending {
-                told: Acknowledged {
-                    server,
-                    client: told.client,
-                    precedence,
-                    reported_at_ns: self.now_ns,
-                    neighbour_count: match level {
-                        Level::Neighbours(count) if is_accepted => count,
-                        _ => 0,
-                    },
-                },
-                sequence,
-                is_older: !is_accepted,
-                level,
-            });
+            self.await_kept(server, &told, sequence, level, *outcome)?;
         }
         self.settle(server, &effects)?;
         self.acknowledge(server)?;
         Ok(outcomes)
+    }
+
+    /// A server forgets a client, as somebody asked it to.
+    fn forget_one(&mut self, server: usize) -> Result<(), Violation> {
+        let client = self.random.below(self.scenario.load.client_count);
+        let name = client_name(client);
+        let wall_ns = self.servers[server].wall_ns(self.now_ns);
+        let Some(replica) = &mut self.servers[server].replica else {
+            return Ok(());
+        };
+        let mut effects = Vec::new();
+        let is_forgotten = replica.forget(name.as_bytes(), wall_ns, self.now_ns, &mut effects);
+        let sequence = replica.sequence();
+        if is_forgotten != self.checker.is_known(server, client) {
+            return broken(Invariant::Merge, || {
+                format!("{name} is forgotten by {server}: {is_forgotten}")
+            });
+        }
+        if is_forgotten {
+            let ordered_at_ns = self.checker.forgotten_at_ns(server, client, wall_ns);
+            let mut text = Vec::new();
+            let (skew_bytes, client_bytes) =
+                AtText::write_forgotten(&mut text, name.as_bytes(), ordered_at_ns);
+            let told = Told {
+                client,
+                at: AtText::from_parts(&text, skew_bytes, client_bytes),
+                ordered_at_ns,
+                now_ns: self.now_ns,
+                is_far_ahead: self.is_clock_far_ahead(ordered_at_ns),
+            };
+            let level = self.random.pick(&self.scenario.load.levels);
+            self.await_kept(server, &told, sequence, level, Outcome::Accepted)?;
+        }
+        self.settle(server, &effects)?;
+        self.acknowledge(server)
+    }
+
+    /// Whether what a server's clock shows is later than clocks that are set right show.
+    fn is_clock_far_ahead(&self, wall_ns: i64) -> bool {
+        let most_error_ns = self.scenario.clocks.skew_ns as i64 + MOST_DRIFT_NS;
+        wall_ns > WALL_START_NS + self.now_ns as i64 + most_error_ns
+    }
+
+    /// Somebody waits until what was just told is kept.
+    fn await_kept(
+        &mut self,
+        server: usize,
+        told: &Told<'_>,
+        sequence: u64,
+        level: Level,
+        outcome: Outcome,
+    ) -> Result<(), Violation> {
+        let me = self.servers[server].origin();
+        let shown = String::from_utf8_lossy(told.at.as_bytes());
+        self.tell(|_| format!("{me} hears {shown}: {outcome:?}, to be told by {level:?}"));
+        let is_accepted = outcome == Outcome::Accepted;
+        let precedence = self.checker.reported(server, &me, told, is_accepted)?;
+        self.servers[server].pending.push(Pending {
+            told: Acknowledged {
+                server,
+                client: told.client,
+                precedence,
+                reported_at_ns: self.now_ns,
+                neighbour_count: match level {
+                    Level::Neighbours(count) => count,
+                    Level::Memory | Level::Disk => 0,
+                },
+            },
+            sequence,
+            is_older: !is_accepted,
+            level,
+        });
+        Ok(())
     }
 
     /// Answers who waits for what is now kept.
@@ -119,13 +174,10 @@ impl Herd<'_> {
         let Some(replica) = &here.replica else {
             return Ok(());
         };
-        // What an older report gave way to is kept at the latest when all is.
-        let is_all_kept = !here.has_journal
-            || here.worker.is_idle()
-            || self.scenario.defect == Some(Defect::AcknowledgeOlderAtOnce);
+        let is_hasty = self.scenario.defect == Some(Defect::AcknowledgeOlderAtOnce);
         let is_kept = |pending: &mut Pending| match pending.level {
             Level::Memory => true,
-            _ if pending.is_older && !is_all_kept => false,
+            _ if pending.is_older && is_hasty => true,
             Level::Disk => replica.kept_sequence(0) >= pending.sequence,
             Level::Neighbours(count) => replica.kept_sequence(count) >= pending.sequence,
         };

@@ -5,9 +5,13 @@ use crate::checker::Violation;
 use crate::disk::Trouble;
 use crate::herd::Herd;
 use crate::network::{EndIndex, Packet, State};
+use crate::scenario::MS;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use wherd_proto::frame::{self, Frame, WireVector};
+
+/// How long a server that stopped by itself is down when there are no faults.
+const RESTART_NS: u64 = 10 * MS;
 
 /// One sort of fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -56,23 +60,26 @@ pub enum Fault {
     CrashInCompaction,
     /// A machine dies just after a link of it came up.
     CrashAfterLinkUp,
+    /// A server that starts holds something else than it read.
+    Rot,
 }
 
 impl Fault {
     /// What strikes where something else happens, with how often that is in a thousand, of which
     /// one is drawn.
-    pub(crate) const AT_AN_OCCASION: [(Self, &'static [u32]); 11] = [
+    pub(crate) const AT_AN_OCCASION: [(Self, &'static [u32]); 12] = [
         (Self::Loss, &[0, 0, 20, 150]),
         (Self::Repeat, &[0, 0, 50, 300]),
         (Self::Reorder, &[0, 0, 20, 150]),
         (Self::Garbage, &[0, 0, 10, 50]),
         (Self::CutBeforeCommit, &[0, 0, 20, 100]),
         (Self::CrashAfterUpdates, &[0, 0, 20]),
-        (Self::CrashAfterAcknowledgement, &[0, 0, 30, 100]),
+        (Self::CrashAfterAcknowledgement, &[0, 0, 50, 300]),
         (Self::CrashOfAllAfterAcknowledgement, &[0, 0, 0, 20]),
         (Self::CrashBeforeFlush, &[0, 0, 20, 50]),
         (Self::CrashInCompaction, &[0, 0, 100, 300]),
         (Self::CrashAfterLinkUp, &[0, 0, 20]),
+        (Self::Rot, &[0, 0, 0, 0, 0, 0, 0, 0, 500]),
     ];
 
     /// What strikes from time to time, with in how many of a thousand bursts.
@@ -115,6 +122,13 @@ impl Herd<'_> {
         is_struck
     }
 
+    /// Whether a server that starts is to rot: also where it starts because faults have stopped,
+    /// or the next report of a client would mend it.
+    pub(crate) fn rots(&mut self) -> bool {
+        let per_mille = self.burst().faults.per_mille.get(&Fault::Rot);
+        self.random.chance(per_mille.copied().unwrap_or(0))
+    }
+
     pub(crate) fn count(&mut self, fault: Fault) {
         *self.faults.entry(fault).or_default() += 1;
     }
@@ -148,11 +162,7 @@ impl Herd<'_> {
             Fault::Cut => self.cut(end, lasting_ns),
             Fault::HalfOpen => self.half_open(end),
             Fault::Pause => self.pause(server, lasting_ns),
-            Fault::Kill if is_up => {
-                self.servers[server].disk.take_name();
-                self.stop(server, "its process dies");
-                true
-            }
+            Fault::Kill => self.kill_process(server),
             Fault::Crash if is_up => {
                 self.crash(server);
                 true
@@ -177,7 +187,7 @@ impl Herd<'_> {
                     -step_ns
                 };
                 self.tell(|herd| format!("{}: clock {step_ns} ns", herd.servers[server].name));
-                self.servers[server].step_clock(step_ns);
+                self.servers[server].clock.step(step_ns);
                 true
             }
             _ => false,
@@ -263,6 +273,15 @@ impl Herd<'_> {
         }
     }
 
+    fn kill_process(&mut self, server: usize) -> bool {
+        let is_met = self.servers[server].replica.is_some();
+        if is_met {
+            self.servers[server].disk.take_name();
+            self.stop(server, "its process dies");
+        }
+        is_met
+    }
+
     /// A server's machine dies. What it sent last may arrive or not.
     pub(crate) fn crash(&mut self, server: usize) {
         if self.servers[server].replica.is_some() {
@@ -322,9 +341,22 @@ impl Herd<'_> {
                 self.notice_later(end.peer());
             }
         }
-        let lasting_ns = self.lasting_ns();
+        let lasting_ns = if self.is_faulty {
+            self.lasting_ns()
+        } else {
+            RESTART_NS
+        };
         let event = Event::Start(server);
         self.agenda.put(self.now_ns + lasting_ns, event);
+    }
+
+    /// A server is told of a newer run of its name: it stops, and is started again by somebody who
+    /// knows why.
+    pub(crate) fn fence(&mut self, server: usize, incarnation: u64) {
+        let here = &mut self.servers[server];
+        here.fenced_by = here.fenced_by.max(incarnation);
+        here.disk.take_name();
+        self.stop(server, "a newer run is known");
     }
 
     /// Something of what a server was to keep is gone: who else keeps what it had acknowledged.
@@ -338,6 +370,10 @@ impl Herd<'_> {
     /// Faults stop, and what they left behind is mended, but where servers or edges stay away.
     pub(crate) fn heal(&mut self) -> Result<(), Violation> {
         self.tell(|_| "faults stop".into());
+        if self.burst().faults.per_mille.get(&Fault::Rot) > Some(&0) {
+            let server = self.random.below(self.servers.len());
+            self.kill_process(server);
+        }
         self.is_faulty = false;
         let most_skew_ns = self.scenario.clocks.skew_ns;
         for server in 0..self.servers.len() {
@@ -345,7 +381,7 @@ impl Herd<'_> {
             let here = &mut self.servers[server];
             here.disk.full = Trouble::default();
             here.disk.failing = Trouble::default();
-            here.set_clock(self.now_ns, most_skew_ns, &mut self.random);
+            here.clock.set(self.now_ns, most_skew_ns, &mut self.random);
             if self.is_away[server] {
                 self.servers[server].disk.take_name();
                 if self.servers[server].replica.is_some() {
@@ -423,7 +459,7 @@ impl Herd<'_> {
         let is_effective = match frame::decode(&bytes, usize::MAX) {
             Ok(Some((Frame::Commit { number, .. }, _))) => number < u64::MAX,
             Ok(Some((frame, _))) => {
-                matches!(frame, Frame::Updates(_) | Frame::Have(_) | Frame::Kept(_))
+                !matches!(frame, Frame::Unknown | Frame::Refusal(_) | Frame::Hello(_))
             }
             _ => false,
         };

@@ -15,6 +15,10 @@ use wherd_proto::journal;
 
 /// How long after the last fault all servers agree and are silent.
 const AGREE_WITHIN_NS: u64 = 5 * S;
+/// The same where what one of them holds has changed by itself: digests are compared once a minute.
+const REPAIR_WITHIN_NS: u64 = 150 * S;
+/// How long it is seen to be silent where digests are compared.
+const WATCH_NS: u64 = 2 * S;
 /// Some times more than any herd needs for a burst, or to fall silent.
 const MOST_EVENTS: u64 = 50_000;
 /// What an entry takes beside its text, an origin in a vector, at the most.
@@ -101,6 +105,8 @@ pub(crate) struct Herd<'a> {
     pub(crate) trace: Trace,
     /// Entries that all replicas have sent.
     pub(crate) sent_count: u64,
+    /// When somebody last said something but a digest.
+    pub(crate) last_talk_ns: u64,
     burst: usize,
     /// In this burst.
     pub(crate) report_count: u32,
@@ -152,6 +158,7 @@ impl<'a> Herd<'a> {
             acknowledged: BTreeMap::new(),
             trace,
             sent_count: 0,
+            last_talk_ns: 0,
             burst: 0,
             report_count: 0,
             text_count: 0,
@@ -174,7 +181,7 @@ impl<'a> Herd<'a> {
             self.play_burst()?;
             let is_last = burst + 1 == self.scenario.bursts.len();
             self.heal_and_agree(is_last)?;
-            self.now_ns += self.burst().quiet_ns;
+            self.be_quiet()?;
             if is_last || !self.is_anything_away() {
                 self.probe()?;
             }
@@ -226,7 +233,8 @@ impl<'a> Herd<'a> {
         let parts = self.parts();
         let newest: Vec<_> = parts.iter().map(|part| self.checker.newest(part)).collect();
         self.run_until_silent()?;
-        self.silent_after_ns = self.silent_after_ns.max(self.now_ns - healed_at_ns);
+        let silent_after_ns = self.last_talk_ns.saturating_sub(healed_at_ns);
+        self.silent_after_ns = self.silent_after_ns.max(silent_after_ns);
         for (part, newest) in parts.iter().zip(&newest) {
             self.observe_part(part)?;
             self.checker.agree(&replicas(&self.servers, part), newest)?;
@@ -292,7 +300,7 @@ impl<'a> Herd<'a> {
         let Some(replica) = &self.servers[server].replica else {
             return Ok(());
         };
-        self.checker.observe(server, replica, self.now_ns)
+        self.checker.observe(server, replica)
     }
 
     /// A silent server has on its disk what it holds, and has answered who could be answered.
@@ -319,13 +327,13 @@ impl<'a> Herd<'a> {
         let Some(file) = here.disk.current.as_ref().filter(|_| here.has_journal) else {
             return Ok(());
         };
-        if file.is_damaged {
+        if file.is_damaged || self.faults.contains_key(&Fault::Rot) {
             return Ok(());
         }
         let after = self.after_crash(server);
         agree_summed(replica, &after, || format!("{} and its disk", here.name))?;
         let least_bytes = self.compacted_bytes(replica);
-        let most_bytes = (2 * GROWTH * least_bytes).max(2 * self.scenario.disks.compact_bytes);
+        let most_bytes = (3 * GROWTH * least_bytes).max(2 * self.scenario.disks.compact_bytes);
         if file.bytes.len() > most_bytes {
             return broken(Invariant::DiskBound, || {
                 let bytes = file.bytes.len();
@@ -348,10 +356,11 @@ impl<'a> Herd<'a> {
     /// any more.
     fn probe(&mut self) -> Result<(), Violation> {
         let most_skew_ns = 2 * self.scenario.clocks.skew_ns + 2 * MOST_DRIFT_NS.unsigned_abs();
-        self.now_ns += self.scenario.settings.max_ahead_ns.unsigned_abs() + most_skew_ns;
+        let wait_ns = self.scenario.settings.max_ahead_ns.unsigned_abs() + most_skew_ns;
+        self.run_until(self.now_ns + wait_ns)?;
         for client in 0..PROBES.min(self.scenario.load.client_count) {
             // After the reports of a batch that came at the same time.
-            self.now_ns += 1;
+            self.run_until(self.now_ns + 1)?;
             let server = self.random.below(self.servers.len());
             if !self.checker.is_far_ahead(server, client) {
                 self.probe_one(server, client)?;
@@ -391,8 +400,17 @@ impl<'a> Herd<'a> {
         Ok(())
     }
 
+    /// Runs until nothing is said any more but digests.
     fn run_until_silent(&mut self) -> Result<(), Violation> {
-        let deadline_ns = self.now_ns + AGREE_WITHIN_NS;
+        let deadline_ns = self.now_ns + self.agree_within_ns();
+        let settings = &self.scenario.settings;
+        if settings.digest_interval_ns > 0 || settings.away_limit_ns > 0 {
+            self.run_until(deadline_ns + WATCH_NS)?;
+            if self.last_talk_ns > deadline_ns {
+                return broken(Invariant::Silence, || "it goes on".into());
+            }
+            return Ok(());
+        }
         while let Some((at_ns, event)) = self.agenda.next() {
             if self.is_void(event) {
                 self.agenda.take();
@@ -406,6 +424,46 @@ impl<'a> Herd<'a> {
             self.step()?;
         }
         Ok(())
+    }
+
+    fn agree_within_ns(&self) -> u64 {
+        if self.faults.contains_key(&Fault::Rot) {
+            REPAIR_WITHIN_NS
+        } else {
+            AGREE_WITHIN_NS
+        }
+    }
+
+    /// Lets time pass.
+    fn run_until(&mut self, until_ns: u64) -> Result<(), Violation> {
+        while let Some((at_ns, event)) = self.agenda.next() {
+            if self.is_void(event) {
+                self.agenda.take();
+                continue;
+            }
+            if at_ns > until_ns {
+                break;
+            }
+            self.step()?;
+        }
+        self.now_ns = self.now_ns.max(until_ns);
+        Ok(())
+    }
+
+    /// Hours in which nothing happens, but that digests are compared.
+    fn be_quiet(&mut self) -> Result<(), Violation> {
+        let before = self.diverged_count();
+        self.most_events = self.event_count + MOST_EVENTS;
+        self.run_until(self.now_ns + self.burst().quiet_ns)?;
+        if self.diverged_count() > before && !self.faults.contains_key(&Fault::Rot) {
+            return broken(Invariant::Diverged, || "in quiet hours".into());
+        }
+        Ok(())
+    }
+
+    fn diverged_count(&self) -> u64 {
+        let replicas = self.servers.iter().flat_map(|server| &server.replica);
+        replicas.map(|replica| replica.counts().diverged).sum()
     }
 
     /// The next event, or its delay where it concerns a server that stands still.
@@ -498,7 +556,7 @@ impl<'a> Herd<'a> {
                 self.agenda.put(at_ns, Event::Tick(server));
             }
         }
-        self.checker.observe_links(replica, here.ends.len())
+        self.checker.observe_links(server, replica, here.ends.len())
     }
 
     pub(crate) fn tell(&mut self, line: impl FnOnce(&Self) -> String) {

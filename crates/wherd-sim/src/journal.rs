@@ -13,7 +13,9 @@ use crate::herd::Herd;
 use crate::scenario::{Defect, MS, S};
 use std::collections::BTreeMap;
 use wherd_core::{JournalFile, Replica};
+use wherd_proto::frame::{self, Frame, UpdatesWriter};
 use wherd_proto::journal::{self, Found, Kind, Owner};
+use wherd_proto::{AtText, Origin, Update};
 
 /// How many records are written before a flush, at the most.
 const MOST_RECORDS: usize = 4;
@@ -23,7 +25,7 @@ const STEP_NS: u64 = MS;
 const LONGEST_WAIT_NS: u64 = 2 * S;
 /// No file of a simulation comes near this.
 const MOST_BYTES: usize = 1 << 18;
-/// How many times as large as when it was new a file is before it is compacted.
+/// How many times as large as what is in it a file is before it is compacted.
 pub(crate) const GROWTH: usize = 3;
 
 /// What the worker is at.
@@ -34,8 +36,6 @@ pub(crate) struct Worker {
     has_current: bool,
     /// There is a next file.
     has_next: bool,
-    /// How many bytes the current file had when it was new.
-    new_bytes: usize,
     /// How many files failed, one after the other.
     tries: u32,
 }
@@ -55,13 +55,6 @@ enum Doing {
     Waiting,
 }
 
-impl Worker {
-    /// Whether all that the replica holds is on the disk.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.doing == Doing::Nothing
-    }
-}
-
 impl Herd<'_> {
     /// A server starts: with what its disk has, or with nothing.
     pub(crate) fn start(&mut self, server: usize) -> Result<(), Violation> {
@@ -70,11 +63,15 @@ impl Herd<'_> {
             return Ok(());
         }
         here.disk.next = None;
+        here.prepare(self.scenario, &mut self.random);
+        let is_whole = self.replay(server)?;
+        let here = &mut self.servers[server];
         let last = here.disk.current.as_ref().map_or(0, last_incarnation);
         here.begin_run(self.scenario, last, self.now_ns, &mut self.random);
         self.tell(|herd| format!("{} starts", herd.servers[server].origin()));
+        self.observe_all(server)?;
         if self.servers[server].has_journal {
-            self.start_with_journal(server)
+            self.start_with_journal(server, is_whole)
         } else {
             self.servers[server].is_open = true;
             self.link(server);
@@ -90,9 +87,7 @@ impl Herd<'_> {
         }
     }
 
-    fn start_with_journal(&mut self, server: usize) -> Result<(), Violation> {
-        let is_whole = self.replay(server)?;
-        self.observe_all(server)?;
+    fn start_with_journal(&mut self, server: usize, is_whole: bool) -> Result<(), Violation> {
         if !is_whole {
             self.link(server);
             self.begin_next(server);
@@ -137,12 +132,41 @@ impl Herd<'_> {
         file.flushed = file.flushed.min(file.bytes.len());
         file.records = scan.records;
         file.is_damaged &= scan.is_damaged;
+        for batch in disk::batches(&file.bytes) {
+            self.checker.replayed(server, batch, self.now_ns);
+        }
         let is_whole = scan.has_owner && (!scan.is_damaged || is_trusted);
+        if self.rots() {
+            self.hold_rotten(server);
+        }
         self.tell(|herd| {
             let name = &herd.servers[server].name;
             format!("{name} replays {scan:?}")
         });
         Ok(is_whole)
+    }
+
+    /// One of the last entries that a server has read is not what it holds.
+    fn hold_rotten(&mut self, server: usize) {
+        let file = self.servers[server].disk.current.as_ref();
+        let bytes = file.map_or(&[][..], |file| &file.bytes);
+        let Some(bytes) = disk::batches(bytes).filter_map(rot).last() else {
+            return;
+        };
+        let Ok(Some((frame, _))) = frame::decode(&bytes, usize::MAX) else {
+            return;
+        };
+        self.tell(|_| format!("  and holds {frame:?}"));
+        if let Frame::Updates(updates) = &frame {
+            self.checker.rot(updates);
+        }
+        if let Some(replica) = &mut self.servers[server].replica {
+            let before = replica.digest().total();
+            // It wins only where its hash does: about every other time.
+            if replica.replay(&frame).is_ok() && replica.digest().total() != before {
+                self.count(Fault::Rot);
+            }
+        }
     }
 
     /// The replica has something for the journal.
@@ -263,10 +287,11 @@ impl Herd<'_> {
 
     fn is_too_large(&self, server: usize) -> bool {
         let here = &self.servers[server];
-        let file = here.disk.current.as_ref();
-        let bytes = file.map_or(0, |file| file.bytes.len());
-        let limit = (GROWTH * here.worker.new_bytes).max(self.scenario.disks.compact_bytes);
-        bytes > limit && !here.worker.has_next && self.scenario.defect != Some(Defect::NeverCompact)
+        let live_bytes = here.replica.as_ref().map_or(0, Replica::live_bytes);
+        let most_bytes = (GROWTH * live_bytes).max(self.scenario.disks.compact_bytes);
+        here.disk.flushed().len() > most_bytes
+            && !here.worker.has_next
+            && self.scenario.defect != Some(Defect::NeverCompact)
     }
 
     fn begin_next(&mut self, server: usize) {
@@ -343,8 +368,6 @@ impl Herd<'_> {
         }
         let here = &mut self.servers[server];
         here.disk.take_name();
-        let file = here.disk.current.as_ref();
-        here.worker.new_bytes = file.map_or(0, |file| file.bytes.len());
         (here.worker.has_current, here.worker.has_next) = (true, false);
         here.worker.tries = 0;
         here.is_open = true;
@@ -489,14 +512,16 @@ impl Herd<'_> {
                 format!("{} keeps {kept}, its disk {of_disk}", replica.me())
             });
         }
-        self.checker.check_disk(&after)
+        self.checker.check_disk(&after, &self.store(server))
     }
 
     /// What a server would be after a crash at this moment, if it lost all that it can.
     pub(crate) fn after_crash(&self, server: usize) -> Replica {
         let here = &self.servers[server];
-        let mut me = here.origin();
-        me.incarnation += 1;
+        let me = Origin {
+            server: here.name.clone(),
+            incarnation: 0,
+        };
         let mut replica = Replica::new(&me, 0, self.scenario.settings, (0, 0));
         read(here.disk.flushed(), &mut replica);
         replica
@@ -569,6 +594,30 @@ fn replay_batch(payload: &[u8], replica: &mut Replica) -> Option<()> {
         replica.replay(&frame).ok()?;
     }
     Some(())
+}
+
+/// The first entry of a batch, with another digit in its text.
+fn rot(batch: &[u8]) -> Option<Vec<u8>> {
+    let frames = journal::batch_frames(batch).ok()?;
+    let Some(Frame::Updates(updates)) = frames.first() else {
+        return None;
+    };
+    let (origin, update) = updates.entries.first()?;
+    let mut text = update.at.as_bytes().to_vec();
+    // The last digit of the skew, which stands before the first space.
+    let digit = text.iter().position(|byte| *byte == b' ')? - 1;
+    text[digit] = if text[digit] == b'9' { b'0' } else { b'9' };
+    let (at, position) = AtText::parse(&text)?;
+    let mut bytes = Vec::new();
+    let mut writer = UpdatesWriter::begin(&mut bytes, 1);
+    let update = Update {
+        at,
+        position,
+        ..*update
+    };
+    writer.push(0, &updates.origins[*origin], &update);
+    writer.end();
+    Some(bytes)
 }
 
 fn last_incarnation(file: &File) -> u64 {

@@ -13,7 +13,7 @@ use crate::checker::{Invariant, Violation, broken};
 use crate::fault::Fault;
 use crate::herd::Herd;
 use std::collections::VecDeque;
-use wherd_core::{Effect, LinkIndex};
+use wherd_core::{Effect, LinkFault, LinkIndex};
 use wherd_proto::frame::{self, Frame, Hello, PROTOCOL_VERSION};
 
 /// No frame of a simulation comes near this.
@@ -172,8 +172,15 @@ impl Herd<'_> {
         let (server, link, now_ns) = (self.ends[end.0].server, self.ends[end.0].link, self.now_ns);
         let mut effects = Vec::new();
         if let Some(replica) = &mut self.servers[server].replica {
-            if let Err(fault) = replica.link_up(link, &hello.reflected, now_ns, &mut effects) {
-                return broken(Invariant::NeedlessFault, || format!("HELLO: {fault}"));
+            match replica.link_up(link, &hello.reflected, now_ns, &mut effects) {
+                Ok(()) => {}
+                Err(LinkFault::NewerRun { incarnation }) => {
+                    self.fence(server, incarnation);
+                    return Ok(());
+                }
+                Err(fault) => {
+                    return broken(Invariant::NeedlessFault, || format!("HELLO: {fault}"));
+                }
             }
             if hello.wants_kept {
                 replica.tell_kept(link, &hello.origin, &mut effects);
@@ -296,6 +303,9 @@ impl Herd<'_> {
                 other => panic!("a replica wrote what is no frame: {other:?}"),
             };
             self.tell(|herd| format!("{} sends {}", herd.end_name(end), show(&frame)));
+            if !matches!(frame, Frame::Digest { .. }) {
+                self.last_talk_ns = self.now_ns;
+            }
             if let Frame::Updates(updates) = &frame {
                 self.checker.sent(updates)?;
                 self.sent_count += updates.entries.len() as u64;
@@ -382,6 +392,10 @@ impl Herd<'_> {
                 let now_ns = self.now_ns;
                 self.checker.received(server, replica, frame, now_ns)?;
                 self.settle(server, &effects)
+            }
+            Err(LinkFault::NewerRun { incarnation }) => {
+                self.fence(server, incarnation);
+                Ok(())
             }
             Err(fault) => self.find_fault(end, &fault.to_string()),
         }

@@ -88,6 +88,8 @@ pub struct Load {
     pub clock_unit_ns: u64,
     /// How often, in a thousand, a client's clock is years ahead.
     pub far_ahead_per_mille: u32,
+    /// How often, in a thousand, a client is forgotten instead.
+    pub forget_per_mille: u32,
     /// What a client waits for, drawn for each read.
     pub levels: Vec<Level>,
 }
@@ -147,7 +149,7 @@ impl Scenario {
     pub fn from_seed(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let random = &mut random;
-        Self {
+        let mut scenario = Self {
             seed: random.any(),
             topology: draw_topology(random),
             settings: Settings::default(),
@@ -157,6 +159,22 @@ impl Scenario {
             load: Load::draw(random),
             bursts: draw_bursts(random),
             defect: None,
+        };
+        scenario.draw_ages(random);
+        scenario
+    }
+
+    /// What depends on how long something is ago. A clock that is years off would make all of it
+    /// old.
+    fn draw_ages(&mut self, random: &mut Random) {
+        self.settings.digest_interval_ns = random.pick(&[0, 0, 60 * S]);
+        let has_rot = |burst: &Burst| burst.faults.per_mille.get(&Fault::Rot) > Some(&0);
+        if self.bursts.iter().any(has_rot) {
+            self.settings.digest_interval_ns = 60 * S;
+        }
+        if self.load.forget_per_mille > 0 {
+            self.settings.away_limit_ns = 24 * 3600 * S;
+            self.clocks.step_ns = self.clocks.step_ns.min(10 * S);
         }
     }
 
@@ -192,6 +210,7 @@ impl Scenario {
                 gap_ns: MS..20 * MS,
                 clock_unit_ns: 1,
                 far_ahead_per_mille: 0,
+                forget_per_mille: 0,
                 levels: vec![Level::Disk],
             },
             bursts: vec![Burst {
@@ -236,7 +255,7 @@ impl Disks {
     fn draw(random: &mut Random) -> Self {
         Self {
             ephemeral_per_mille: random.pick(&[0, 0, 0, 0, 200, 200, 1000]),
-            flush_ns: MS / 10..random.pick(&[2, 20, 150]) * MS,
+            flush_ns: MS / 10..random.pick(&[2, 20, 150, 600]) * MS,
             record_bytes: random.pick(&[40, 300, 1 << 14]),
             compact_bytes: random.pick(&[300, 1500, 5000]),
             retry_ns: MS..random.pick(&[10, 200]) * MS,
@@ -262,8 +281,9 @@ impl Load {
             client_count: 1 + random.below(8),
             max_batch: random.pick(&[1, 1, 4]),
             gap_ns: 0..longest_gap_ms * MS,
-            clock_unit_ns: random.pick(&[1, 50 * MS, S]),
+            clock_unit_ns: random.pick(&[1, 50 * MS, S, S]),
             far_ahead_per_mille: random.pick(&[0, 0, 20]),
+            forget_per_mille: random.pick(&[0, 0, 50]),
             levels: Self::draw_levels(random),
         }
     }

@@ -6,7 +6,7 @@ use crate::disk::Disk;
 use crate::journal::Worker;
 use crate::network::EndIndex;
 use crate::random::Random;
-use crate::scenario::{Level, Scenario};
+use crate::scenario::{Defect, Level, Scenario};
 use wherd_core::Replica;
 use wherd_proto::{Origin, ServerName};
 
@@ -41,9 +41,17 @@ pub(crate) struct Server {
     pub(crate) delayed: Vec<Event>,
     /// When a tick is due that is on the agenda.
     pub(crate) tick_at_ns: Option<u64>,
-    clock_error_ns: i64,
+    pub(crate) clock: Clock,
+    /// The newest run of its name that it was told of instead of being let in.
+    pub(crate) fenced_by: u64,
+}
+
+/// A server's wall clock.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    error_ns: i64,
     /// Nanoseconds a second.
-    clock_drift_ppb: i64,
+    drift_ppb: i64,
 }
 
 /// A report that a client waits for.
@@ -52,7 +60,7 @@ pub(crate) struct Pending {
     pub(crate) told: Acknowledged,
     /// The number that is to be kept.
     pub(crate) sequence: u64,
-    /// What precedes it is held, and may have been numbered elsewhere.
+    /// What precedes it is held.
     pub(crate) is_older: bool,
     pub(crate) level: Level,
 }
@@ -64,7 +72,12 @@ impl Server {
         scenario: &Scenario,
         random: &mut Random,
     ) -> Self {
-        let mut server = Self {
+        let mut clock = Clock {
+            error_ns: 0,
+            drift_ppb: within(scenario.clocks.drift_ppb, random),
+        };
+        clock.set(0, scenario.clocks.skew_ns, random);
+        Self {
             name,
             has_journal: !random.chance(scenario.disks.ephemeral_per_mille),
             disk: Disk::default(),
@@ -79,15 +92,25 @@ impl Server {
             is_paused: false,
             delayed: Vec::new(),
             tick_at_ns: None,
-            clock_error_ns: 0,
-            clock_drift_ppb: within(scenario.clocks.drift_ppb, random),
-        };
-        server.set_clock(0, scenario.clocks.skew_ns, random);
-        server
+            clock,
+            fenced_by: 0,
+        }
     }
 
-    /// Begins a run with an empty replica. Its incarnation comes after `last`, which its disk has
-    /// of an earlier run, and is unique whatever its clock shows.
+    /// Gets an empty replica, for what its disk has to be replayed into.
+    pub(crate) fn prepare(&mut self, scenario: &Scenario, random: &mut Random) {
+        self.run += 1;
+        let mut settings = scenario.settings;
+        settings.has_journal = self.has_journal;
+        let (key, not_begun) = (random.any(), self.origin_of(0));
+        let replica = Replica::new(&not_begun, self.ends.len(), settings, (key, !key));
+        self.replica = Some(replica);
+        self.worker = Worker::default();
+        self.tick_at_ns = None;
+    }
+
+    /// Begins a run. Its incarnation comes after those that its disk tells of, of which the newest
+    /// is `last`, and is unique whatever its clock shows.
     pub(crate) fn begin_run(
         &mut self,
         scenario: &Scenario,
@@ -95,22 +118,21 @@ impl Server {
         now_ns: u64,
         random: &mut Random,
     ) {
-        self.run += 1;
-        let wall_ms = (self.wall_ns(now_ns) / 1_000_000).max(0).unsigned_abs();
+        let Some(replica) = &mut self.replica else {
+            return;
+        };
+        let last = last.max(replica.newest_run()).max(self.fenced_by);
+        let wall_ms = (self.clock.wall_ns(now_ns) / 1_000_000)
+            .max(0)
+            .unsigned_abs();
         // Random bits in any case: the record that has the last run may itself have been lost.
         let fresh_ms = wall_ms.max((last >> RANDOM_BITS) + 1);
         let incarnation = fresh_ms << RANDOM_BITS | random.within(&(0..1 << RANDOM_BITS));
-        let is_reused = scenario.defect == Some(crate::scenario::Defect::ReuseIncarnation);
+        let is_reused = scenario.defect == Some(Defect::ReuseIncarnation);
         if self.incarnation == 0 || !is_reused {
             self.incarnation = incarnation;
         }
-        let mut settings = scenario.settings;
-        settings.has_journal = self.has_journal;
-        let key = random.any();
-        let replica = Replica::new(&self.origin(), self.ends.len(), settings, (key, !key));
-        self.replica = Some(replica);
-        self.worker = Worker::default();
-        self.tick_at_ns = None;
+        replica.begin_run(self.incarnation);
     }
 
     /// Memory is gone, and with it who waits for an answer.
@@ -121,27 +143,19 @@ impl Server {
     }
 
     pub(crate) fn origin(&self) -> Origin {
+        self.origin_of(self.incarnation)
+    }
+
+    fn origin_of(&self, incarnation: u64) -> Origin {
         Origin {
             server: self.name.clone(),
-            incarnation: self.incarnation,
+            incarnation,
         }
     }
 
     /// What this server's clock shows, in nanoseconds since 1970.
     pub(crate) const fn wall_ns(&self, now_ns: u64) -> i64 {
-        let drift_ns = now_ns as i128 * self.clock_drift_ppb as i128 / 1_000_000_000;
-        WALL_START_NS + now_ns as i64 + drift_ns as i64 + self.clock_error_ns
-    }
-
-    pub(crate) const fn step_clock(&mut self, step_ns: i64) {
-        self.clock_error_ns += step_ns;
-    }
-
-    /// Sets the clock right, as far as clocks are.
-    pub(crate) fn set_clock(&mut self, now_ns: u64, most_ns: u64, random: &mut Random) {
-        self.clock_error_ns = 0;
-        let error_ns = self.wall_ns(now_ns) - (WALL_START_NS + now_ns as i64);
-        self.clock_error_ns = within(most_ns, random) - error_ns;
+        self.clock.wall_ns(now_ns)
     }
 
     pub(crate) const fn is_running(&self) -> bool {
@@ -150,6 +164,23 @@ impl Server {
 
     pub(crate) const fn is_serving(&self) -> bool {
         self.is_running() && self.is_open
+    }
+}
+
+impl Clock {
+    const fn wall_ns(&self, now_ns: u64) -> i64 {
+        let drift_ns = now_ns as i128 * self.drift_ppb as i128 / 1_000_000_000;
+        WALL_START_NS + now_ns as i64 + drift_ns as i64 + self.error_ns
+    }
+
+    pub(crate) const fn step(&mut self, step_ns: i64) {
+        self.error_ns += step_ns;
+    }
+
+    /// Sets it right, as far as clocks are.
+    pub(crate) fn set(&mut self, now_ns: u64, most_ns: u64, random: &mut Random) {
+        let error_ns = self.wall_ns(now_ns) - (WALL_START_NS + now_ns as i64);
+        self.error_ns += within(most_ns, random) - error_ns;
     }
 }
 

@@ -4,64 +4,49 @@ mod defects;
 mod quiet;
 mod seeds;
 
-use wherd_core::Mutant;
+use defects::Planted;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use wherd_sim::trace::Trace;
-use wherd_sim::{Defect as Model, Outcome, Scenario};
+use wherd_sim::{Outcome, Scenario};
 
-/// What a seed is played with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Defect {
-    None,
-    Planted(Mutant),
-    /// Of the servers around the core.
-    Around(Model),
-}
-
-const DEFECTS: [Defect; 16] = [
-    Defect::Planted(Mutant::RaiseForEachEntry),
-    Defect::Planted(Mutant::CommitEarly),
-    Defect::Planted(Mutant::CommitForEver),
-    Defect::Planted(Mutant::ForgetWhatWaited),
-    Defect::Planted(Mutant::IgnoreTies),
-    Defect::Planted(Mutant::OverlookGaps),
-    Defect::Planted(Mutant::CompactWithoutCatchUp),
-    Defect::Planted(Mutant::KeepInMemory),
-    Defect::Around(Model::ReuseIncarnation),
-    Defect::Around(Model::AcknowledgeBeforeFlush),
-    Defect::Around(Model::AcknowledgeOlderAtOnce),
-    Defect::Around(Model::TrustDamagedJournal),
-    Defect::Around(Model::FlushAgainAfterFailure),
-    Defect::Around(Model::SwitchBeforeFlush),
-    Defect::Around(Model::KeepTornTail),
-    Defect::Around(Model::NeverCompact),
-];
-
-impl Defect {
-    fn name(self) -> String {
-        match self {
-            Self::Planted(mutant) => format!("{mutant:?}"),
-            Self::Around(defect) => format!("{defect:?}"),
-            Self::None => "None".into(),
-        }
-    }
-}
-
-fn play(seed: u64, defect: Defect, trace: Trace) -> Outcome {
+fn scenario(seed: u64, planted: Planted) -> Scenario {
     let mut scenario = Scenario::from_seed(seed);
-    match defect {
-        Defect::None => {}
-        Defect::Planted(mutant) => scenario.settings.mutant = Some(mutant),
-        Defect::Around(defect) => scenario.defect = Some(defect),
+    match planted {
+        Planted::Nothing => {}
+        Planted::InCore(mutant) => scenario.settings.mutant = Some(mutant),
+        Planted::Around(defect) => scenario.defect = Some(defect),
     }
-    wherd_sim::run(&scenario, trace)
+    scenario
+}
+
+/// Plays a seed; what is wrong with it where something is.
+fn play(seed: u64, planted: Planted) -> Result<Outcome, String> {
+    let play = || wherd_sim::run(&scenario(seed, planted), Trace::default());
+    let outcome = catch_unwind(AssertUnwindSafe(play));
+    let outcome = outcome.map_err(|_| failure(seed, planted, "it panics"))?;
+    match &outcome.violation {
+        Some((at_ns, violation)) => {
+            let at_s = *at_ns as f64 / 1e9;
+            let what = format!("at {at_s:.6} s: {violation}");
+            Err(failure(seed, planted, &what))
+        }
+        None => Ok(outcome),
+    }
+}
+
+fn failure(seed: u64, planted: Planted, what: &str) -> String {
+    format!(
+        "seed {seed} {what}\nreplay: {}",
+        replay_command(seed, planted)
+    )
 }
 
 /// The one command that shows what happened with a seed.
-fn replay_command(seed: u64, defect: Defect) -> String {
-    let planted = if defect == Defect::None {
+fn replay_command(seed: u64, planted: Planted) -> String {
+    let planted = if planted == Planted::Nothing {
         String::new()
     } else {
-        format!("WHERD_DEFECT={} ", defect.name())
+        format!("WHERD_DEFECT={} ", planted.name())
     };
     format!("WHERD_SEED={seed} {planted}cargo test -p wherd-sim --test it one_seed -- --nocapture")
 }

@@ -1,60 +1,165 @@
 //! The core as it is: every seed keeps every promise.
 
-use crate::{DEFECTS, Defect, play, replay_command};
+use crate::defects::{DEFECTS, Planted};
+use crate::{play, scenario};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+use std::hash::{BuildHasher, RandomState};
+use std::io::Write as _;
 use std::ops::Range;
-use wherd_sim::Scenario;
+use std::sync::{Mutex, PoisonError};
 use wherd_sim::trace::Trace;
+use wherd_sim::{Outcome, Scenario};
 
-/// `WHERD_SEEDS=1000..5000` plays others.
-const SEEDS: Range<u64> = 0..300;
+/// What is played: as many fresh seeds as this takes.
+const LEAST_HOURS: u64 = 2_000;
+const LEAST_FAULTS: u64 = 1_000_000;
+/// After so many failures the rest would tell nothing new.
+const MOST_FAILURES: usize = 3;
 
-fn seeds() -> Range<u64> {
+/// What all seeds came to.
+#[derive(Default)]
+struct Tally {
+    next: u64,
+    played: u64,
+    virtual_ns: u64,
+    events: u64,
+    faults: BTreeMap<String, u64>,
+    acknowledged: BTreeMap<String, u64>,
+    silent_after_ns: u64,
+    failures: Vec<String>,
+}
+
+impl Tally {
+    fn hours(&self) -> u64 {
+        self.virtual_ns / 3_600_000_000_000
+    }
+
+    fn fault_count(&self) -> u64 {
+        self.faults.values().sum()
+    }
+
+    /// The next seed to play; `None` where it is enough.
+    fn next_of(&mut self, seeds: &Range<u64>, is_fresh: bool) -> Option<u64> {
+        let is_enough =
+            is_fresh && self.hours() >= LEAST_HOURS && self.fault_count() >= LEAST_FAULTS;
+        let seed = seeds.start + self.next;
+        if is_enough || seed >= seeds.end || self.failures.len() >= MOST_FAILURES {
+            return None;
+        }
+        self.next += 1;
+        Some(seed)
+    }
+
+    fn add(&mut self, outcome: Result<Outcome, String>) {
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(failure) => return self.failures.push(failure),
+        };
+        self.played += 1;
+        self.virtual_ns += outcome.virtual_ns;
+        self.events += outcome.event_count;
+        self.silent_after_ns = self.silent_after_ns.max(outcome.silent_after_ns);
+        add_all(&mut self.faults, &outcome.faults);
+        add_all(&mut self.acknowledged, &outcome.acknowledged);
+    }
+}
+
+fn add_all(sums: &mut BTreeMap<String, u64>, counts: &BTreeMap<impl Debug, u64>) {
+    for (name, count) in counts {
+        *sums.entry(format!("{name:?}")).or_default() += count;
+    }
+}
+
+/// The seeds of `WHERD_SEEDS=1000..5000`, or fresh ones; whether they are fresh.
+fn seeds() -> (Range<u64>, bool) {
     let Ok(text) = std::env::var("WHERD_SEEDS") else {
-        return SEEDS;
+        let start = RandomState::new().hash_one(0) >> 16;
+        return (start..u64::MAX, true);
     };
     let bounds = text.split_once("..");
     let bounds = bounds.and_then(|(a, b)| Some(a.parse().ok()?..b.parse().ok()?));
-    bounds.expect("WHERD_SEEDS is a range like 1000..5000")
+    let seeds = bounds.expect("WHERD_SEEDS is a range like 1000..5000");
+    (seeds, false)
 }
 
-/// All of them, so that one tells of every seed that fails and of the first how to replay it.
-fn check(seeds: impl Iterator<Item = u64>) {
-    let failures: Vec<_> = seeds.filter_map(|seed| play_one(seed).err()).collect();
-    assert!(failures.is_empty(), "{}", failures.join("\n"));
+/// Tells the reader of a passing run, too.
+fn tell(line: &str) {
+    // Nobody may read it.
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-fn play_one(seed: u64) -> Result<(), String> {
-    let outcome = play(seed, Defect::None, Trace::default());
-    if let Some((at_ns, violation)) = outcome.violation {
-        let at_s = at_ns as f64 / 1e9;
-        let command = replay_command(seed, Defect::None);
-        return Err(format!(
-            "seed {seed} at {at_s:.6} s: {violation}\nreplay: {command}"
-        ));
-    }
-    // Any seed could depend on something else; a tenth of them show it soon enough.
+#[test]
+fn fresh_seeds_keep_every_promise() {
+    let (seeds, is_fresh) = seeds();
+    tell(&format!("simulator: seeds from {} on", seeds.start));
+    let tally = Mutex::new(Tally::default());
+    let lock = || tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(|| {
+                loop {
+                    let Some(seed) = lock().next_of(&seeds, is_fresh) else {
+                        return;
+                    };
+                    let outcome = play_and_compare(seed);
+                    lock().add(outcome);
+                }
+            });
+        }
+    });
+    let tally = lock();
+    tell(&format!(
+        "simulator: {} seeds, {} virtual hours, {} events, {} faults {:?}, \
+         acknowledged {:?}, silent after {} ms at the most",
+        tally.played,
+        tally.hours(),
+        tally.events,
+        tally.fault_count(),
+        tally.faults,
+        tally.acknowledged,
+        tally.silent_after_ns / 1_000_000,
+    ));
+    assert!(tally.failures.is_empty(), "{}", tally.failures.join("\n"));
+}
+
+/// Any seed could depend on something else; a tenth of them show it soon enough.
+fn play_and_compare(seed: u64) -> Result<Outcome, String> {
+    let outcome = play(seed, Planted::Nothing)?;
     if seed.is_multiple_of(10) {
-        let again = play(seed, Defect::None, Trace::default());
-        assert_eq!(again.trace_hash, outcome.trace_hash, "seed {seed} differs");
+        let again = play(seed, Planted::Nothing)?;
+        if again.trace_hash != outcome.trace_hash {
+            return Err(format!("seed {seed} is not the same when played twice"));
+        }
     }
-    Ok(())
+    Ok(outcome)
 }
 
-/// Two tests, so that they run on two cores.
+/// Seeds that once found something, each with a word why.
 #[test]
-fn every_even_seed_keeps_every_promise() {
-    check(seeds().filter(|seed| seed % 2 == 0));
-}
-
-#[test]
-fn every_odd_seed_keeps_every_promise() {
-    check(seeds().filter(|seed| seed % 2 == 1));
+fn kept_seeds_keep_every_promise() {
+    let kept = include_str!("../../regressions.txt").lines();
+    let seeds: Vec<u64> = kept
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+        .map(|line| {
+            let (seed, _why) = line.split_once(' ').expect("a seed and why");
+            seed.parse().expect("a seed")
+        })
+        .collect();
+    assert!(!seeds.is_empty());
+    let failures = seeds
+        .into_iter()
+        .filter_map(|seed| play_and_compare(seed).err());
+    let failures: Vec<_> = failures.collect();
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 #[test]
 fn reading_along_changes_nothing() {
-    let silent = play(3, Defect::None, Trace::default());
-    let told = play(3, Defect::None, Trace::with_text());
+    let scenario = Scenario::from_seed(3);
+    let silent = wherd_sim::run(&scenario, Trace::default());
+    let told = wherd_sim::run(&scenario, Trace::with_text());
     assert_eq!(told.trace_hash, silent.trace_hash);
     assert!(told.trace.contains("faults stop"), "{}", told.trace);
 }
@@ -64,15 +169,17 @@ fn reading_along_changes_nothing() {
 #[test]
 fn one_seed() {
     let seed = std::env::var("WHERD_SEED").ok();
-    let name = std::env::var("WHERD_DEFECT").unwrap_or_else(|_| "None".into());
-    let mut known = DEFECTS.into_iter().chain([Defect::None]);
-    let defect = known
-        .find(|defect| defect.name() == name)
-        .unwrap_or_else(|| panic!("no defect {name}, but {DEFECTS:?}"));
+    let planted = std::env::var("WHERD_DEFECT").map_or(Planted::Nothing, |name| {
+        let mut known = DEFECTS.iter().map(|defect| defect.planted);
+        known
+            .find(|planted| planted.name() == name)
+            .unwrap_or_else(|| panic!("no defect {name}"))
+    });
     let number = seed.as_ref().map_or(0, |seed| seed.parse().unwrap());
-    let outcome = play(number, defect, Trace::with_text());
+    let scenario = scenario(number, planted);
+    let outcome = wherd_sim::run(&scenario, Trace::with_text());
     if seed.is_some() {
-        eprintln!("{:#?}\n{}", Scenario::from_seed(number), outcome.trace);
+        eprintln!("{scenario:#?}\n{}", outcome.trace);
     }
     if let Some((at_ns, violation)) = outcome.violation {
         panic!("at {:.6} s: {violation}", at_ns as f64 / 1e9);
