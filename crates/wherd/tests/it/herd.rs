@@ -142,7 +142,7 @@ impl ServerSetup {
 
 /// A port that is free, and that no other test is given: while a server is stopped its neighbours
 /// dial its port, and should find no other herd there.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     // Below those that the system gives to outgoing connections.
     const PORTS: Range<u16> = 10_000..32_768;
     static NEXT: Mutex<u16> = Mutex::new(0);
@@ -551,7 +551,7 @@ pub(crate) struct Server {
     pub(crate) links: SocketAddr,
     pub(crate) http: SocketAddr,
     pub(crate) pid: u32,
-    log: PathBuf,
+    pub(crate) log: PathBuf,
 }
 
 impl Server {

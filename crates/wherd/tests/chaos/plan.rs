@@ -1,0 +1,342 @@
+//! Which faults there are, and when: a function of the seed and of nothing else.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::Range;
+
+use wherd_sim::Random;
+
+use crate::herd::FIVE;
+use crate::proxy::{Flow, Side, Weather};
+
+/// How long the faults of one round go on.
+const WINDOW_MS: Range<u64> = 4_000..8_000;
+/// How many faults a round has, if they find room beside each other.
+const FAULTS: Range<u64> = 4..11;
+/// How long one fault lasts that does not last until the end of the round.
+const LASTING_MS: Range<u64> = 50..4_000;
+/// So many faults of a thousand last until the end of the round: the herd heals from them at once.
+const UNTIL_THE_END: u32 = 300;
+
+/// Some faults, after which the herd is left in peace and looked at.
+#[derive(Clone, Debug)]
+pub(crate) struct Round {
+    pub(crate) number: u64,
+    pub(crate) window_ms: u64,
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// Something that goes wrong, and when it goes right again; both since the round began.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) from_ms: u64,
+    pub(crate) to_ms: u64,
+    pub(crate) kind: Kind,
+}
+
+/// What goes wrong. Servers and wires are places in [`FIVE`] and [`wires`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Kind {
+    /// `kill -9`, and a start.
+    Kill(usize),
+    /// The same, in the moment in which a client has read an acknowledgement.
+    KillAfterAnswer(usize),
+    /// `kill -9` of all servers at once, and a start.
+    KillAll,
+    /// SIGTERM, and a start.
+    Stop(usize),
+    /// SIGSTOP, and SIGCONT.
+    Pause(usize),
+    /// Bad weather between two neighbours.
+    Weather(usize, &'static str, Weather),
+    /// One of two neighbours is told that the other is gone; the other is told nothing.
+    HalfOpen(usize, Side),
+    /// These servers are cut off from all others.
+    Partition(BTreeSet<usize>),
+}
+
+impl Kind {
+    /// The word for it in the summary.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Kill(_) => "kill -9",
+            Self::KillAfterAnswer(_) => "kill -9 right after an answer",
+            Self::KillAll => "kill -9 of all servers",
+            Self::Stop(_) => "SIGTERM",
+            Self::Pause(_) => "SIGSTOP",
+            Self::Weather(_, word, _) => word,
+            Self::HalfOpen(..) => "half-open link",
+            Self::Partition(_) => "partition",
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {} ms: {}", self.from_ms, self.to_ms, self.kind)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = self.word();
+        match self {
+            Self::KillAll => f.write_str(word),
+            Self::Kill(server)
+            | Self::KillAfterAnswer(server)
+            | Self::Stop(server)
+            | Self::Pause(server) => write!(f, "{word}, {}", FIVE[*server].0),
+            Self::Weather(wire, _, weather) => {
+                write!(f, "{word}, {}", wire_name(*wire))?;
+                for (flow, way) in weather.flows.iter().zip(["there", "back"]) {
+                    if *flow != Flow::default() {
+                        write!(f, ", {way} {}", flow.words())?;
+                    }
+                }
+                Ok(())
+            }
+            Self::HalfOpen(wire, told) => {
+                let told = [wires()[*wire].0, wires()[*wire].1][*told as usize];
+                write!(f, "{word}, {}, {} is told", wire_name(*wire), FIVE[told].0)
+            }
+            Self::Partition(group) => {
+                let names: Vec<_> = group.iter().map(|server| FIVE[*server].0).collect();
+                write!(f, "{word}, {} and the others", names.join(" and "))
+            }
+        }
+    }
+}
+
+impl Flow {
+    fn words(&self) -> String {
+        let mut words = Vec::new();
+        if self.delay_ms + self.jitter_ms > 0 {
+            words.push(format!(
+                "{} to {} ms late",
+                self.delay_ms,
+                self.delay_ms + self.jitter_ms
+            ));
+        }
+        if self.piece_bytes > 0 {
+            words.push(format!("{} bytes at a time", self.piece_bytes));
+        }
+        if self.bytes_per_s > 0 {
+            words.push(format!("{} bytes a second", self.bytes_per_s));
+        }
+        if self.is_stalled {
+            words.push("stalled".to_owned());
+        }
+        if self.is_swallowed {
+            words.push("swallowed".to_owned());
+        }
+        words.join(", ")
+    }
+}
+
+/// Which servers have a wire between them: each pair once, as places in [`FIVE`].
+pub(crate) fn wires() -> Vec<(usize, usize)> {
+    let place = |name: &str| FIVE.iter().position(|server| server.0 == name);
+    let mut wires = BTreeSet::new();
+    for (one, (_, talks_to)) in FIVE.iter().enumerate() {
+        for other in talks_to.iter().filter_map(|name| place(name)) {
+            wires.insert((one.min(other), one.max(other)));
+        }
+    }
+    wires.into_iter().collect()
+}
+
+pub(crate) fn wire_name(wire: usize) -> String {
+    let (one, other) = wires()[wire];
+    format!("{} to {}", FIVE[one].0, FIVE[other].0)
+}
+
+/// What a fault has to itself while it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    Server(usize),
+    Wire(usize),
+}
+
+impl Kind {
+    fn takes(&self) -> Vec<Taken> {
+        match self {
+            Self::Kill(server)
+            | Self::KillAfterAnswer(server)
+            | Self::Stop(server)
+            | Self::Pause(server) => vec![Taken::Server(*server)],
+            Self::KillAll => (0..FIVE.len()).map(Taken::Server).collect(),
+            Self::Weather(wire, ..) | Self::HalfOpen(wire, _) => vec![Taken::Wire(*wire)],
+            Self::Partition(group) => border(group).into_iter().map(Taken::Wire).collect(),
+        }
+    }
+}
+
+/// The wires between servers in `group` and others.
+pub(crate) fn border(group: &BTreeSet<usize>) -> Vec<usize> {
+    let wires = wires().into_iter().enumerate();
+    let crossing = wires.filter(|(_, (a, b))| group.contains(a) != group.contains(b));
+    crossing.map(|(wire, _)| wire).collect()
+}
+
+/// Draws one round. `has_disks` where a server that dies keeps what it knew; where not, one server
+/// outlives the round, since what the last one knew is gone.
+pub(crate) fn draw(seed: u64, number: u64, has_disks: bool) -> Round {
+    let mut random = Random::new(seed.wrapping_add(number << 32));
+    let window_ms = random.within(&WINDOW_MS);
+    let survivor = (!has_disks).then(|| random.below(FIVE.len()));
+    let wanted = random.within(&FAULTS);
+    let mut faults: Vec<Fault> = Vec::new();
+    for _ in 0..wanted {
+        let kind = draw_kind(&mut random, survivor);
+        let from_ms = random.within(&(0..window_ms - LASTING_MS.start));
+        let lasting_ms = if random.chance(UNTIL_THE_END) {
+            window_ms
+        } else {
+            random.within(&LASTING_MS)
+        };
+        let to_ms = (from_ms + lasting_ms).min(window_ms);
+        let fault = Fault {
+            from_ms,
+            to_ms,
+            kind,
+        };
+        if !faults.iter().any(|other| fault.is_in_the_way_of(other)) {
+            faults.push(fault);
+        }
+    }
+    faults.sort_by_key(|fault| fault.from_ms);
+    Round {
+        number,
+        window_ms,
+        faults,
+    }
+}
+
+impl Fault {
+    fn is_in_the_way_of(&self, other: &Self) -> bool {
+        // A moment between two faults of one thing, so that the first is over.
+        let is_meanwhile = self.from_ms <= other.to_ms + 50 && other.from_ms <= self.to_ms + 50;
+        let others = other.kind.takes();
+        is_meanwhile && self.kind.takes().iter().any(|taken| others.contains(taken))
+    }
+}
+
+fn draw_kind(random: &mut Random, survivor: Option<usize>) -> Kind {
+    let any = random.below(FIVE.len());
+    // Only these two lose what a server has in its memory.
+    let mortal = if survivor == Some(any) {
+        (any + 1) % FIVE.len()
+    } else {
+        any
+    };
+    match random.below(16) {
+        0 | 1 => Kind::Kill(mortal),
+        2..=4 => Kind::KillAfterAnswer(mortal),
+        5 if survivor.is_none() => Kind::KillAll,
+        5 | 6 => Kind::Stop(mortal),
+        7 | 8 => Kind::Pause(any),
+        9 => Kind::HalfOpen(
+            random.below(wires().len()),
+            random.pick(&[Side::First, Side::Second]),
+        ),
+        10 | 11 => {
+            let count = 1 + random.below(2);
+            Kind::Partition((0..count).map(|_| random.below(FIVE.len())).collect())
+        }
+        _ => draw_weather(random),
+    }
+}
+
+fn draw_weather(random: &mut Random) -> Kind {
+    let mut flow = Flow::default();
+    let word = match random.below(7) {
+        0 => "cut",
+        1 => {
+            flow.delay_ms = random.within(&(5..400));
+            flow.jitter_ms = random.within(&(0..200));
+            "delay"
+        }
+        2 => {
+            flow.piece_bytes = 1 + random.below(9);
+            "dribble"
+        }
+        3 => {
+            flow.bytes_per_s = random.within(&(1_000..50_000));
+            "narrow link"
+        }
+        4 => {
+            flow.is_stalled = true;
+            "stall"
+        }
+        _ => {
+            flow.is_swallowed = true;
+            "black hole"
+        }
+    };
+    let (flows, word) = match (random.below(3), word) {
+        (0, "black hole") => ([flow, Flow::default()], "black hole one way"),
+        (1, "black hole") => ([Flow::default(), flow], "black hole one way"),
+        (0, "stall") => ([flow, Flow::default()], "stall one way"),
+        (1, "stall") => ([Flow::default(), flow], "stall one way"),
+        _ => ([flow, flow], word),
+    };
+    let weather = Weather {
+        is_cut: word == "cut",
+        flows,
+        ..Weather::default()
+    };
+    Kind::Weather(random.below(wires().len()), word, weather)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_draws_the_same_round_again() {
+        let told = |seed| format!("{:?}", draw(seed, 3, true));
+        assert_eq!(told(7), told(7));
+        assert_ne!(told(7), told(8));
+    }
+
+    #[test]
+    fn every_kind_of_fault_is_drawn_and_none_is_in_the_way_of_another() {
+        let mut words = BTreeSet::new();
+        for number in 0..500 {
+            let round = draw(1, number, true);
+            for (place, fault) in round.faults.iter().enumerate() {
+                words.insert(fault.kind.word());
+                assert!(
+                    fault.from_ms < fault.to_ms && fault.to_ms <= round.window_ms,
+                    "{fault}"
+                );
+                let others = &round.faults[..place];
+                assert!(
+                    !others.iter().any(|other| fault.is_in_the_way_of(other)),
+                    "{fault}"
+                );
+            }
+        }
+        assert_eq!(words.len(), 15, "{words:?}");
+    }
+
+    #[test]
+    fn without_disks_one_server_outlives_each_round() {
+        for number in 0..500 {
+            let round = draw(1, number, false);
+            let mortal: BTreeSet<_> = round
+                .faults
+                .iter()
+                .map(|fault| &fault.kind)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .filter_map(|kind| match kind {
+                    Kind::Kill(s) | Kind::KillAfterAnswer(s) | Kind::Stop(s) => Some(*s),
+                    Kind::KillAll => panic!("all are killed"),
+                    _ => None,
+                })
+                .collect();
+            assert!(mortal.len() < FIVE.len(), "{round:?}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What a run did and found, for people.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+use crate::checker::Counts;
+
+/// Adds up the rounds of a run.
+#[derive(Default)]
+pub(crate) struct Summary {
+    faults: BTreeMap<&'static str, u64>,
+    counts: Counts,
+    agreed_after: Vec<Duration>,
+    /// What could not be done here, and why.
+    skipped: BTreeMap<String, u64>,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Summary {
+    pub(crate) fn fault(&mut self, word: &'static str) {
+        *self.faults.entry(word).or_default() += 1;
+    }
+
+    pub(crate) fn skip(&mut self, what: &str, why: &str) {
+        *self.skipped.entry(format!("{what}: {why}")).or_default() += 1;
+    }
+
+    pub(crate) fn round(&mut self, counts: Counts, agreed_after: Duration) {
+        let all = &mut self.counts;
+        all.lines += counts.lines;
+        all.unanswered += counts.unanswered;
+        all.acknowledged += counts.acknowledged;
+        all.checked += counts.checked;
+        all.excused += counts.excused;
+        all.lost += counts.lost;
+        all.refused += counts.refused;
+        all.reads += counts.reads;
+        self.agreed_after.push(agreed_after);
+    }
+
+    pub(crate) const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The median and the longest time to agreement.
+    fn agreement(&self) -> (Duration, Duration) {
+        let mut sorted = self.agreed_after.clone();
+        sorted.sort();
+        let median = sorted.get(sorted.len() / 2).copied();
+        let longest = sorted.last().copied();
+        (median.unwrap_or_default(), longest.unwrap_or_default())
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let total: u64 = self.faults.values().sum();
+        writeln!(f, "faults: {total} in {} rounds", self.agreed_after.len())?;
+        for (word, count) in &self.faults {
+            writeln!(f, "{count:>8} {word}")?;
+        }
+        let counts = &self.counts;
+        writeln!(
+            f,
+            "lines: {} sent, {} never answered; reports: {} acknowledged, {} refused",
+            counts.lines, counts.unanswered, counts.acknowledged, counts.refused
+        )?;
+        writeln!(
+            f,
+            "acknowledged reports: {} looked for on every server, {} lost, {} excused; \
+             answers to WHATSAT: {} checked",
+            counts.checked, counts.lost, counts.excused, counts.reads
+        )?;
+        let (median, longest) = self.agreement();
+        write!(
+            f,
+            "agreement after the last fault: median {median:.0?}, longest {longest:.0?}"
+        )?;
+        for note in &self.notes {
+            write!(f, "\n{note}")?;
+        }
+        for (what, count) in &self.skipped {
+            write!(f, "\nskipped, not passed: {count} {what}")?;
+        }
+        Ok(())
+    }
+}
