@@ -5,6 +5,7 @@
 //! whatever was done to the herd. `docs/chaos.md` tells how to run it and how to read a failure.
 
 mod checker;
+mod disk;
 #[path = "../it/herd.rs"]
 #[expect(
     dead_code,

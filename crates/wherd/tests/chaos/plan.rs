@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use wherd_sim::Random;
 
+use crate::disk::{Damage, Failing, How};
 use crate::herd::FIVE;
 use crate::proxy::{Flow, Side, Weather};
 
@@ -18,11 +19,17 @@ const LASTING_MS: Range<u64> = 50..4_000;
 /// So many faults of a thousand last until the end of the round: the herd heals from them at once.
 const UNTIL_THE_END: u32 = 300;
 
+/// So many rounds of a thousand begin with damage on a disk.
+const DAMAGED: u32 = 500;
+
 /// Some faults, after which the herd is left in peace and looked at.
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
     pub(crate) number: u64,
     pub(crate) window_ms: u64,
+    /// What the disk of one server does while it is down before the faults begin. All servers
+    /// have the same then, so nothing is lost that only this one had.
+    pub(crate) damage: Option<(usize, Damage)>,
     pub(crate) faults: Vec<Fault>,
 }
 
@@ -47,6 +54,8 @@ pub(crate) enum Kind {
     Stop(usize),
     /// SIGSTOP, and SIGCONT.
     Pause(usize),
+    /// The disk of a server that runs fails.
+    Disk(usize, Failing),
     /// Bad weather between two neighbours.
     Weather(usize, &'static str, Weather),
     /// One of two neighbours is told that the other is gone; the other is told nothing.
@@ -64,6 +73,13 @@ impl Kind {
             Self::KillAll => "kill -9 of all servers",
             Self::Stop(_) => "SIGTERM",
             Self::Pause(_) => "SIGSTOP",
+            Self::Disk(_, failing) => match (failing.how, failing.call) {
+                (How::Error("EIO"), "write") => "EIO of write",
+                (How::Error("EIO"), _) => "EIO of fdatasync",
+                (How::Error(_), "write") => "ENOSPC of write",
+                (How::Error(_), _) => "ENOSPC of fdatasync",
+                (How::SlowMs(_), _) => "slow fdatasync",
+            },
             Self::Weather(_, word, _) => word,
             Self::HalfOpen(..) => "half-open link",
             Self::Partition(_) => "partition",
@@ -86,6 +102,7 @@ impl fmt::Display for Kind {
             | Self::KillAfterAnswer(server)
             | Self::Stop(server)
             | Self::Pause(server) => write!(f, "{word}, {}", FIVE[*server].0),
+            Self::Disk(server, failing) => write!(f, "{failing}, {}", FIVE[*server].0),
             Self::Weather(wire, _, weather) => {
                 write!(f, "{word}, {}", wire_name(*wire))?;
                 for (flow, way) in weather.flows.iter().zip(["there", "back"]) {
@@ -163,6 +180,7 @@ impl Kind {
             Self::Kill(server)
             | Self::KillAfterAnswer(server)
             | Self::Stop(server)
+            | Self::Disk(server, _)
             | Self::Pause(server) => vec![Taken::Server(*server)],
             Self::KillAll => (0..FIVE.len()).map(Taken::Server).collect(),
             Self::Weather(wire, ..) | Self::HalfOpen(wire, _) => vec![Taken::Wire(*wire)],
@@ -184,6 +202,7 @@ pub(crate) fn draw(seed: u64, number: u64, has_disks: bool) -> Round {
     let mut random = Random::new(seed.wrapping_add(number << 32));
     let window_ms = random.within(&WINDOW_MS);
     let survivor = (!has_disks).then(|| random.below(FIVE.len()));
+    let damage = (has_disks && random.chance(DAMAGED)).then(|| draw_damage(&mut random));
     let wanted = random.within(&FAULTS);
     let mut faults: Vec<Fault> = Vec::new();
     for _ in 0..wanted {
@@ -208,8 +227,18 @@ pub(crate) fn draw(seed: u64, number: u64, has_disks: bool) -> Round {
     Round {
         number,
         window_ms,
+        damage,
         faults,
     }
+}
+
+fn draw_damage(random: &mut Random) -> (usize, Damage) {
+    let damage = match random.below(5) {
+        0 | 1 => Damage::Bits(1 + random.below(4) as u32),
+        2 | 3 => Damage::Truncated,
+        _ => Damage::Wiped,
+    };
+    (random.below(FIVE.len()), damage)
 }
 
 impl Fault {
@@ -229,21 +258,40 @@ fn draw_kind(random: &mut Random, survivor: Option<usize>) -> Kind {
     } else {
         any
     };
-    match random.below(16) {
+    match random.below(20) {
         0 | 1 => Kind::Kill(mortal),
         2..=4 => Kind::KillAfterAnswer(mortal),
-        5 if survivor.is_none() => Kind::KillAll,
-        5 | 6 => Kind::Stop(mortal),
-        7 | 8 => Kind::Pause(any),
-        9 => Kind::HalfOpen(
+        5 | 6 if survivor.is_none() => Kind::KillAll,
+        7 | 8 if survivor.is_none() => Kind::Disk(any, draw_failing(random)),
+        5..=9 => Kind::Stop(mortal),
+        10 | 11 => Kind::Pause(any),
+        12 => Kind::HalfOpen(
             random.below(wires().len()),
             random.pick(&[Side::First, Side::Second]),
         ),
-        10 | 11 => {
+        13 | 14 => {
             let count = 1 + random.below(2);
             Kind::Partition((0..count).map(|_| random.below(FIVE.len())).collect())
         }
         _ => draw_weather(random),
+    }
+}
+
+fn draw_failing(random: &mut Random) -> Failing {
+    let call = random.pick(&["write", "fdatasync"]);
+    match random.below(3) {
+        0 => Failing {
+            call: "fdatasync",
+            how: How::SlowMs(random.within(&(20..500))),
+        },
+        1 => Failing {
+            call,
+            how: How::Error("EIO"),
+        },
+        _ => Failing {
+            call,
+            how: How::Error("ENOSPC"),
+        },
     }
 }
 
@@ -317,7 +365,7 @@ mod tests {
                 );
             }
         }
-        assert_eq!(words.len(), 15, "{words:?}");
+        assert_eq!(words.len(), 20, "{words:?}");
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! Rounds of faults, each with peace after it and a check.
 
+use std::collections::BTreeMap;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use wherd_sim::Random;
 
+use crate::disk::{self, Damage, Failing, Injection};
 use crate::herd::FIVE;
 use crate::options::{Options, say};
-use crate::plan::{self, Fault, Kind, Round, border};
-use crate::proxy::Weather;
+use crate::plan::{self, Fault, Kind, Round};
 use crate::summary::Summary;
 use crate::trial::{AGREEMENT_LIMIT, Trial};
 
@@ -16,6 +18,14 @@ use crate::trial::{AGREEMENT_LIMIT, Trial};
 const ENOUGH_ACKNOWLEDGED: u64 = 100;
 /// How long a client pauses between two bursts, at most.
 const PAUSE_MS: u64 = 40;
+
+/// What goes on in a round.
+struct Stage<'t> {
+    trial: &'t mut Trial,
+    summary: &'t mut Summary,
+    /// By server.
+    injections: BTreeMap<usize, Injection>,
+}
 
 /// Plays rounds of faults for as long as the options say.
 pub(crate) fn play(options: &Options) -> Summary {
@@ -36,30 +46,31 @@ pub(crate) fn play(options: &Options) -> Summary {
 
 /// Plays the faults of a round, heals the herd and checks it.
 fn play_round(trial: &mut Trial, round: &Round, summary: &mut Summary) {
-    trial.load.open();
-    trial.recorder.event(&format!("round {}", round.number));
-    let start = Instant::now();
-    for (at_ms, fault, is_end) in round.agenda() {
-        // The schedule, as it was drawn.
-        thread::sleep(Duration::from_millis(at_ms).saturating_sub(start.elapsed()));
-        let what = if is_end { "over" } else { "begins" };
-        trial.recorder.event(&format!("{what}: {}", fault.kind));
-        if is_end {
-            end(trial, fault);
-        } else {
-            summary.fault(fault.kind.word());
-            begin(trial, fault);
-        }
-    }
+    let number = round.number;
+    trial.recorder.event(&format!("round {number}"));
+    let mut stage = Stage {
+        trial,
+        summary,
+        injections: BTreeMap::new(),
+    };
+    let damaged = round.damage.map(|(server, damage)| {
+        let mut random = Random::new(number);
+        stage.damage(server, damage, &mut random)
+    });
+    stage.trial.load.open();
+    stage.play(round);
     let healed = trial.check();
     summary.round(healed.counts, healed.agreed_after);
+    if let Some(damaged) = damaged {
+        damaged.check_told(trial);
+    }
     let count = healed.counts.acknowledged;
     assert!(
         count >= ENOUGH_ACKNOWLEDGED,
         "only {count} reports were acknowledged"
     );
     if healed.agreed_after > AGREEMENT_LIMIT {
-        let (number, taken) = (round.number, healed.agreed_after);
+        let taken = healed.agreed_after;
         say(format_args!("round {number} took {taken:.1?} to agree"));
     }
 }
@@ -78,80 +89,136 @@ impl Round {
     }
 }
 
-fn begin(trial: &mut Trial, fault: &Fault) {
-    match &fault.kind {
-        Kind::Kill(server) => {
-            trial.excuse(*server);
-            trial.member(*server).kill();
-        }
-        Kind::KillAfterAnswer(server) => trial.member(*server).target(true),
-        Kind::KillAll => {
-            for server in 0..FIVE.len() {
-                trial.member(server).signal(Signal::KILL);
-            }
-            for server in 0..FIVE.len() {
-                trial.member(server).reap();
-            }
-        }
-        Kind::Stop(server) => {
-            trial.excuse(*server);
-            trial.member(*server).signal(Signal::TERM);
-        }
-        Kind::Pause(server) => trial.member(*server).pause(),
-        Kind::Weather(wire, _, weather) => {
-            let weather = *weather;
-            trial.wires[*wire].change(|now| {
-                now.is_cut = weather.is_cut;
-                now.flows = weather.flows;
-            });
-        }
-        Kind::HalfOpen(wire, told) => trial.wires[*wire].change(|now| {
-            now.half_open_count += 1;
-            now.told = *told;
-        }),
-        Kind::Partition(group) => {
-            for wire in border(group) {
-                trial.wires[wire].change(|now| now.is_cut = true);
-            }
-        }
+/// A journal that was damaged, and how long its server's log was then.
+struct Damaged {
+    server: usize,
+    damage: Damage,
+    what: String,
+    log_bytes: usize,
+}
+
+impl Damaged {
+    /// Bits that changed are told at the start.
+    fn check_told(&self, trial: &Trial) {
+        let server = &trial.member(self.server).server;
+        let log = server.log();
+        // A log that was set aside since has nothing to tell here.
+        let log = log.get(self.log_bytes..).unwrap_or(&log);
+        let is_told = ["journal.damaged", "journal.torn"]
+            .iter()
+            .any(|e| log.contains(e));
+        let is_rotated = !log.contains("server.start");
+        assert!(
+            is_told || is_rotated || !matches!(self.damage, Damage::Bits(_)),
+            "{} says nothing of {}",
+            server.name,
+            self.what
+        );
     }
 }
 
-fn end(trial: &mut Trial, fault: &Fault) {
-    match &fault.kind {
-        Kind::KillAfterAnswer(server) => {
-            trial.excuse(*server);
-            // Where no client was answered meanwhile it dies now.
-            trial.member(*server).target(false);
-            trial.member(*server).kill();
-            trial.member(*server).start();
-        }
-        Kind::KillAll => {
-            for server in 0..FIVE.len() {
-                trial.member(server).start();
+impl Stage<'_> {
+    /// What the schedule has, as it was drawn.
+    fn play(&mut self, round: &Round) {
+        let start = Instant::now();
+        for (at_ms, fault, is_end) in round.agenda() {
+            thread::sleep(Duration::from_millis(at_ms).saturating_sub(start.elapsed()));
+            let what = if is_end { "over" } else { "begins" };
+            let event = format!("{what}: {}", fault.kind);
+            self.trial.recorder.event(&event);
+            if is_end {
+                self.end(&fault.kind);
+            } else {
+                self.summary.fault(fault.kind.word());
+                self.begin(&fault.kind);
             }
         }
-        Kind::Kill(server) => trial.member(*server).start(),
-        Kind::Stop(server) => {
-            let status = trial.member(*server).reap();
-            let is_good = status.is_some_and(|status| status.success());
-            assert!(is_good, "{} after SIGTERM: {status:?}", FIVE[*server].0);
-            trial.member(*server).start();
+    }
+
+    /// Kills a server, damages its journal and starts it.
+    fn damage(&mut self, server: usize, damage: Damage, random: &mut Random) -> Damaged {
+        let (trial, name) = (&mut *self.trial, FIVE[server].0);
+        trial.member(server).kill();
+        let log_bytes = trial.member(server).server.log().len();
+        let what = disk::damage(&trial.data(), name, damage, random);
+        let what = format!("{}: {}", damage.word(), what.expect("a journal"));
+        trial.recorder.event(&format!("{name}: {what}"));
+        self.summary.fault(damage.word());
+        trial.member(server).start();
+        Damaged {
+            server,
+            damage,
+            what,
+            log_bytes,
         }
-        Kind::Pause(server) => trial.member(*server).resume(),
-        Kind::Weather(wire, ..) => trial.wires[*wire].change(|now| {
-            let half_open_count = now.half_open_count;
-            *now = Weather {
-                half_open_count,
-                told: now.told,
-                ..Weather::default()
-            };
-        }),
-        Kind::HalfOpen(..) => {}
-        Kind::Partition(group) => {
-            for wire in border(group) {
-                trial.wires[wire].change(|now| now.is_cut = false);
+    }
+
+    fn begin(&mut self, kind: &Kind) {
+        let trial = &mut *self.trial;
+        match kind {
+            Kind::Kill(server) => {
+                trial.excuse(*server);
+                trial.member(*server).kill();
             }
+            Kind::KillAfterAnswer(server) => trial.member(*server).target(true),
+            Kind::KillAll => trial.kill_all(),
+            Kind::Stop(server) => {
+                trial.excuse(*server);
+                trial.member(*server).signal(Signal::TERM);
+            }
+            Kind::Pause(server) => trial.member(*server).pause(),
+            Kind::Disk(server, failing) => self.fail_disk(*server, *failing),
+            Kind::Weather(wire, _, weather) => trial.wires[*wire].change(|now| {
+                now.is_cut = weather.is_cut;
+                now.flows = weather.flows;
+            }),
+            Kind::HalfOpen(wire, told) => trial.wires[*wire].change(|now| {
+                now.half_open_count += 1;
+                now.told = *told;
+            }),
+            Kind::Partition(group) => trial.cut(group, true),
+        }
+    }
+
+    fn end(&mut self, kind: &Kind) {
+        let trial = &mut *self.trial;
+        match kind {
+            Kind::Kill(server) => trial.member(*server).start(),
+            Kind::KillAfterAnswer(server) => {
+                trial.excuse(*server);
+                // Where no client was answered meanwhile it dies now.
+                trial.member(*server).target(false);
+                trial.member(*server).kill();
+                trial.member(*server).start();
+            }
+            Kind::KillAll => trial.start_all(),
+            Kind::Stop(server) => {
+                trial.member(*server).check_stopped();
+                trial.member(*server).start();
+            }
+            Kind::Pause(server) => trial.member(*server).resume(),
+            Kind::Disk(server, _) => drop(self.injections.remove(server)),
+            Kind::Weather(wire, ..) => trial.wires[*wire].change(|now| {
+                now.is_cut = false;
+                now.flows = Default::default();
+            }),
+            Kind::HalfOpen(..) => {}
+            Kind::Partition(group) => trial.cut(group, false),
+        }
+    }
+
+    fn fail_disk(&mut self, server: usize, failing: Failing) {
+        let (trial, name) = (&mut *self.trial, FIVE[server].0);
+        let Some(pid) = trial.member(server).pid() else {
+            unreachable!("a server has one fault at a time");
+        };
+        let words = trial.folder().join("strace.err");
+        match Injection::begin(pid, &trial.data(), name, failing, &words) {
+            Ok(injection) => {
+                trial.trouble(server);
+                self.injections.insert(server, injection);
+            }
+            Err(why) => self.summary.skip("a disk that fails", &why),
         }
     }
 }

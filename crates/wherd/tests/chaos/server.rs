@@ -81,7 +81,7 @@ impl Member {
             .arg("--config")
             .arg(format!("{}.toml", self.name))
             .args(["serve", self.name, "--stop-with-stdin"])
-            .args(["--log-dir", "logs", "--data-dir", "data"])
+            .args(["--log-dir", "logs"])
             .args(&self.arguments)
             // It ends with this process, however that ends.
             .stdin(Stdio::piped())
@@ -95,10 +95,16 @@ impl Member {
         self.reap();
     }
 
-    /// SIGTERM, and waits until it is gone.
-    pub(crate) fn stop(&self) -> Option<ExitStatus> {
-        self.signal(Signal::TERM);
-        self.reap()
+    /// After SIGTERM: waits until it is gone, and it ended well.
+    pub(crate) fn check_stopped(&self) {
+        let status = self.reap();
+        let is_good = status.is_some_and(|status| status.success());
+        assert!(
+            is_good,
+            "{} after SIGTERM: {status:?}\n{}",
+            self.name,
+            self.words()
+        );
     }
 
     /// Waits until it is gone, and forgets it. Whoever is just connecting to it knows by the number

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tokio::runtime::{Builder, Runtime};
 use wherd_server::status::Status;
 
@@ -17,7 +18,7 @@ use crate::herd::{Client, FIVE, SLACK, Server, free_port, program, wait_until};
 use crate::history::{Finals, Recorder, shown};
 use crate::load::Load;
 use crate::options::{Acknowledge, Folder, Options};
-use crate::plan::wires;
+use crate::plan::{border, wires};
 use crate::proxy::{self, Side, Wire};
 use crate::server::Member;
 
@@ -41,7 +42,7 @@ pub(crate) struct Trial {
     pub(crate) promise: Promise,
     page: u32,
     _runtime: Runtime,
-    has_disks: bool,
+    acknowledge: Acknowledge,
     folder: PathBuf,
     _kept: Folder,
 }
@@ -71,10 +72,15 @@ impl Trial {
             let path = folder.join(format!("{}.toml", server.name));
             fs::write(path, config).expect("written");
         }
+        let data: &[&str] = if options.has_disks() {
+            &["--data-dir", "data"]
+        } else {
+            &["--ephemeral"]
+        };
         let members: Vec<_> = servers
             .into_iter()
             .zip(FIVE)
-            .map(|(server, (name, _))| Arc::new(Member::new(server, name, &folder, &[])))
+            .map(|(server, (name, _))| Arc::new(Member::new(server, name, &folder, data)))
             .collect();
         let recorder = Recorder::create(&folder.join("history-0.jsonl"));
         let recorder = Arc::new(recorder.expect("a file"));
@@ -89,13 +95,11 @@ impl Trial {
             promise: Promise::default(),
             page: 0,
             _runtime: runtime,
-            has_disks: options.has_disks(),
+            acknowledge: options.acknowledge,
             folder,
             _kept: kept,
         };
-        for member in &trial.members {
-            member.start();
-        }
+        trial.start_all();
         wait_until("the herd's links", || {
             trial.disagreement(&mut None).is_none()
         });
@@ -113,8 +117,43 @@ impl Trial {
     /// The run that there is ends: where reports are in memory, its acknowledgements may go with
     /// it.
     pub(crate) fn excuse(&mut self, server: usize) {
-        if !self.has_disks {
+        if self.acknowledge == Acknowledge::Memory {
             self.promise.excused.extend(self.members[server].run());
+        }
+    }
+
+    /// From here on until the next check the server may refuse reports.
+    pub(crate) fn trouble(&mut self, server: usize) {
+        let name = self.members[server].name;
+        let now = self.recorder.now();
+        self.promise.troubled.push((name, now, Duration::MAX));
+    }
+
+    /// The folder of the servers' data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    /// `kill -9` of all servers, as much at once as can be.
+    pub(crate) fn kill_all(&self) {
+        for member in &self.members {
+            member.signal(Signal::KILL);
+        }
+        for member in &self.members {
+            member.reap();
+        }
+    }
+
+    pub(crate) fn start_all(&self) {
+        for member in &self.members {
+            member.start();
+        }
+    }
+
+    /// Cuts these servers off from all others, or lets them meet again.
+    pub(crate) fn cut(&self, group: &BTreeSet<usize>, is_cut: bool) {
+        for wire in border(group) {
+            self.wires[wire].change(|weather| weather.is_cut = is_cut);
         }
     }
 
@@ -134,7 +173,13 @@ impl Trial {
         let exchanges = self.recorder.turn_page(&next).expect("a file");
         let clients = self.checker.clients(&exchanges);
         let finals = self.ask_all(&clients);
-        let promise = std::mem::take(&mut self.promise);
+        let mut promise = std::mem::take(&mut self.promise);
+        if let Acknowledge::Neighbour(_) = self.acknowledge {
+            // Any server may be without enough neighbours at any time.
+            let all = self.members.iter().map(|member| member.name);
+            let always = all.map(|name| (name, Duration::ZERO, Duration::MAX));
+            promise.troubled.extend(always);
+        }
         let (counts, faults) = self.checker.check(exchanges, &finals, &promise);
         assert!(
             faults.is_empty(),
@@ -325,9 +370,7 @@ fn config(
     acknowledge: Acknowledge,
 ) -> String {
     let mut toml = String::from("[herd]\nname = \"chaos\"\n");
-    if acknowledge != Acknowledge::Memory {
-        toml += &format!("acknowledge = \"{acknowledge}\"\n");
-    }
+    toml += &format!("acknowledge = \"{acknowledge}\"\n");
     for (place, (server, (_, talks_to))) in servers.iter().zip(FIVE).enumerate() {
         // Servers that are no neighbours have no proxy between them, and never dial.
         let links = dialled.get(&(own, place)).unwrap_or(&server.links);
@@ -336,6 +379,7 @@ fn config(
             server.name, server.clients, server.http
         );
     }
-    // What servers log is read by people; a few runs of it are enough.
-    toml + "[log]\ntraffic_lines_per_second = 2000\nrotate_bytes = 8388608\nkeep = 2\n"
+    // Small journals, so that they are compacted all the time; and logs for people to read.
+    toml + "[journal]\ncompact_min_bytes = 65536\ncompact_factor = 2\n\
+            [log]\ntraffic_lines_per_second = 2000\nrotate_bytes = 33554432\nkeep = 2\n"
 }
