@@ -118,6 +118,11 @@ impl Recorder {
         let _ = writeln!(self.lock().file, "{line}");
     }
 
+    /// How many exchanges there are.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().exchanges.len()
+    }
+
     /// The exchanges since the last time, and from here on another file.
     pub(crate) fn turn_page(&self, path: &Path) -> io::Result<Vec<Exchange>> {
         let file = BufWriter::new(File::create(path)?);

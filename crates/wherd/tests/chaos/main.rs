@@ -19,21 +19,25 @@ mod plan;
 mod proxy;
 mod run;
 mod server;
+mod shapes;
 mod summary;
 mod trial;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use std::fmt::Display;
+
 use options::{Options, say};
 
-/// Runs a test with a seed, which is told before anything else.
-fn with_seed(test: &str, play: impl FnOnce(&Options) -> String) {
+/// Runs a test with a seed, which is told before anything else; what there is to say about it is
+/// told when it has passed, too.
+fn with_seed<T: Display>(test: &str, play: impl FnOnce(&Options) -> T) {
     let options = Options::read();
-    let command = options.replay_command(test);
     say(format_args!("{test}: seed {}", options.seed));
     match catch_unwind(AssertUnwindSafe(|| play(&options))) {
         Ok(summary) => say(format_args!("{test}, seed {}:\n{summary}", options.seed)),
         Err(panic) => {
+            let command = options.replay_command(test);
             say(format_args!(
                 "the same faults and the same load again (the timing is the machine's): {command}"
             ));
@@ -42,7 +46,55 @@ fn with_seed(test: &str, play: impl FnOnce(&Options) -> String) {
     }
 }
 
+/// The same for a test that cannot run everywhere.
+fn with_seed_where_possible<T: Display>(
+    test: &str,
+    play: impl FnOnce(&Options) -> Result<T, String>,
+) {
+    with_seed(test, |options| match play(options) {
+        Ok(summary) => summary.to_string(),
+        Err(why) => format!("skipped, not passed: {why}"),
+    });
+}
+
 #[test]
 fn chaos() {
-    with_seed("chaos", |options| run::play(options).to_string());
+    with_seed("chaos", run::play);
+}
+
+/// Ten of them; a hundred with `WHERD_CHAOS_FULL=1`.
+#[test]
+fn a_hundred_kills_lose_nothing_acknowledged() {
+    with_seed(
+        "a_hundred_kills_lose_nothing_acknowledged",
+        shapes::kill_many,
+    );
+}
+
+/// Ten of them; a hundred with `WHERD_CHAOS_FULL=1`.
+#[test]
+fn a_hundred_stops_lose_nothing_acknowledged() {
+    with_seed(
+        "a_hundred_stops_lose_nothing_acknowledged",
+        shapes::stop_many,
+    );
+}
+
+/// Five of them; fifty with `WHERD_CHAOS_FULL=1`.
+#[test]
+fn fifty_images_of_a_cut_power_have_everything_acknowledged() {
+    let test = "fifty_images_of_a_cut_power_have_everything_acknowledged";
+    with_seed(test, shapes::cut_the_power);
+}
+
+#[test]
+fn a_full_disk_refuses_and_recovers() {
+    let test = "a_full_disk_refuses_and_recovers";
+    with_seed_where_possible(test, shapes::fill_the_disk);
+}
+
+#[test]
+fn an_acknowledgement_leaves_after_the_flush() {
+    let test = "an_acknowledgement_leaves_after_the_flush";
+    with_seed_where_possible(test, shapes::watch_the_flush);
 }

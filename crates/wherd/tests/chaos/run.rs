@@ -60,7 +60,6 @@ fn play_round(trial: &mut Trial, round: &Round, summary: &mut Summary) {
     stage.trial.load.open();
     stage.play(round);
     let healed = trial.check();
-    summary.round(healed.counts, healed.agreed_after);
     if let Some(damaged) = damaged {
         damaged.check_told(trial);
     }
@@ -73,6 +72,7 @@ fn play_round(trial: &mut Trial, round: &Round, summary: &mut Summary) {
         let taken = healed.agreed_after;
         say(format_args!("round {number} took {taken:.1?} to agree"));
     }
+    summary.take(healed);
 }
 
 impl Round {

@@ -19,6 +19,8 @@ pub(crate) struct Member {
     folder: PathBuf,
     /// What `serve` is told beside the name of the server.
     arguments: Vec<String>,
+    /// A command that ends in running the server, in the place of itself.
+    pub(crate) wrapper: Vec<String>,
     process: Mutex<Process>,
     /// How many runs began and ended: odd while a process runs.
     changes: AtomicU32,
@@ -49,6 +51,7 @@ impl Member {
                 .iter()
                 .map(|&argument| argument.to_owned())
                 .collect(),
+            wrapper: Vec::new(),
             process: Mutex::default(),
             changes: AtomicU32::new(0),
             is_targeted: AtomicBool::new(false),
@@ -77,6 +80,12 @@ impl Member {
         let words = self.folder.join(format!("{}.err", self.name));
         let words = OpenOptions::new().create(true).append(true).open(words);
         let mut command = program(&self.folder);
+        if let Some((first, rest)) = self.wrapper.split_first() {
+            let inner = command.get_program().to_owned();
+            let mut outer = within(first, &command);
+            outer.args(rest).arg(inner);
+            command = outer;
+        }
         command
             .arg("--config")
             .arg(format!("{}.toml", self.name))
@@ -188,6 +197,22 @@ impl Member {
     fn lock(&self) -> MutexGuard<'_, Process> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Another program with the surroundings of this one.
+fn within(program: &str, inner: &Command) -> Command {
+    let mut outer = Command::new(program);
+    outer.stdout(Stdio::null());
+    if let Some(folder) = inner.get_current_dir() {
+        outer.current_dir(folder);
+    }
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => outer.env(name, value),
+            None => outer.env_remove(name),
+        };
+    }
+    outer
 }
 
 fn pid(child: &Child) -> Pid {

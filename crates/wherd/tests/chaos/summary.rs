@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::checker::Counts;
+use crate::trial::Healed;
 
 /// Adds up the rounds of a run.
 #[derive(Default)]
@@ -26,7 +27,13 @@ impl Summary {
         *self.skipped.entry(format!("{what}: {why}")).or_default() += 1;
     }
 
-    pub(crate) fn round(&mut self, counts: Counts, agreed_after: Duration) {
+    pub(crate) fn take(&mut self, healed: Healed) {
+        self.agreed_after.push(healed.agreed_after);
+        self.add(healed.counts);
+    }
+
+    /// What was checked without a herd that agrees on it.
+    pub(crate) fn add(&mut self, counts: Counts) {
         let all = &mut self.counts;
         all.lines += counts.lines;
         all.unanswered += counts.unanswered;
@@ -36,7 +43,6 @@ impl Summary {
         all.lost += counts.lost;
         all.refused += counts.refused;
         all.reads += counts.reads;
-        self.agreed_after.push(agreed_after);
     }
 
     pub(crate) const fn counts(&self) -> &Counts {

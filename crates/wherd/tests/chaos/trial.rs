@@ -15,7 +15,7 @@ use wherd_server::status::Status;
 
 use crate::checker::{Checker, Counts, Promise};
 use crate::herd::{Client, FIVE, SLACK, Server, free_port, program, wait_until};
-use crate::history::{Finals, Recorder, shown};
+use crate::history::{Finals, Recorder, Run, shown};
 use crate::load::Load;
 use crate::options::{Acknowledge, Folder, Options};
 use crate::plan::{border, wires};
@@ -57,6 +57,16 @@ pub(crate) struct Healed {
 impl Trial {
     /// Starts the five servers in a folder of their own; waits until they are linked and ready.
     pub(crate) fn start(name: &str, options: &Options, pause_ms: u64) -> Self {
+        Self::start_wrapped(name, options, pause_ms, &[])
+    }
+
+    /// The same, with a command around some of the servers.
+    pub(crate) fn start_wrapped(
+        name: &str,
+        options: &Options,
+        pause_ms: u64,
+        wrappers: &[(usize, &[&str])],
+    ) -> Self {
         let kept = Folder::create(&format!("{name}-{}", options.seed));
         let folder = kept.path();
         let runtime = Builder::new_multi_thread()
@@ -80,7 +90,14 @@ impl Trial {
         let members: Vec<_> = servers
             .into_iter()
             .zip(FIVE)
-            .map(|(server, (name, _))| Arc::new(Member::new(server, name, &folder, data)))
+            .enumerate()
+            .map(|(place, (server, (name, _)))| {
+                let mut member = Member::new(server, name, &folder, data);
+                let wrapper = wrappers.iter().find(|wrapper| wrapper.0 == place);
+                let words = wrapper.map_or(&[][..], |wrapper| wrapper.1);
+                member.wrapper = words.iter().map(|&word| word.to_owned()).collect();
+                Arc::new(member)
+            })
             .collect();
         let recorder = Recorder::create(&folder.join("history-0.jsonl"));
         let recorder = Arc::new(recorder.expect("a file"));
@@ -120,6 +137,15 @@ impl Trial {
         if self.acknowledge == Acknowledge::Memory {
             self.promise.excused.extend(self.members[server].run());
         }
+    }
+
+    /// What the disk of the server had is gone, with what only it had.
+    pub(crate) fn excuse_disk(&mut self, server: usize) {
+        let Some(run) = self.members[server].run() else {
+            return;
+        };
+        let earlier = (0..run.number).map(|number| Run { number, ..run });
+        self.promise.excused.extend(earlier);
     }
 
     /// From here on until the next check the server may refuse reports.
