@@ -54,8 +54,9 @@ pub(crate) enum Kind {
     Stop(usize),
     /// SIGSTOP, and SIGCONT.
     Pause(usize),
-    /// The disk of a server that runs fails.
-    Disk(usize, Failing),
+    /// The disk of a server that runs fails; where the last is true, the server is killed before it
+    /// is well again.
+    Disk(usize, Failing, bool),
     /// Bad weather between two neighbours.
     Weather(usize, &'static str, Weather),
     /// One of two neighbours is told that the other is gone; the other is told nothing.
@@ -73,7 +74,7 @@ impl Kind {
             Self::KillAll => "kill -9 of all servers",
             Self::Stop(_) => "SIGTERM",
             Self::Pause(_) => "SIGSTOP",
-            Self::Disk(_, failing) => match (failing.how, failing.call) {
+            Self::Disk(_, failing, _) => match (failing.how, failing.call) {
                 (How::Error("EIO"), "write") => "EIO of write",
                 (How::Error("EIO"), _) => "EIO of fdatasync",
                 (How::Error(_), "write") => "ENOSPC of write",
@@ -102,7 +103,10 @@ impl fmt::Display for Kind {
             | Self::KillAfterAnswer(server)
             | Self::Stop(server)
             | Self::Pause(server) => write!(f, "{word}, {}", FIVE[*server].0),
-            Self::Disk(server, failing) => write!(f, "{failing}, {}", FIVE[*server].0),
+            Self::Disk(server, failing, is_killed) => {
+                let then = if *is_killed { ", and kill -9" } else { "" };
+                write!(f, "{failing}, {}{then}", FIVE[*server].0)
+            }
             Self::Weather(wire, _, weather) => {
                 write!(f, "{word}, {}", wire_name(*wire))?;
                 for (flow, way) in weather.flows.iter().zip(["there", "back"]) {
@@ -180,7 +184,7 @@ impl Kind {
             Self::Kill(server)
             | Self::KillAfterAnswer(server)
             | Self::Stop(server)
-            | Self::Disk(server, _)
+            | Self::Disk(server, ..)
             | Self::Pause(server) => vec![Taken::Server(*server)],
             Self::KillAll => (0..FIVE.len()).map(Taken::Server).collect(),
             Self::Weather(wire, ..) | Self::HalfOpen(wire, _) => vec![Taken::Wire(*wire)],
@@ -262,7 +266,7 @@ fn draw_kind(random: &mut Random, survivor: Option<usize>) -> Kind {
         0 | 1 => Kind::Kill(mortal),
         2..=4 => Kind::KillAfterAnswer(mortal),
         5 | 6 if survivor.is_none() => Kind::KillAll,
-        7 | 8 if survivor.is_none() => Kind::Disk(any, draw_failing(random)),
+        7 | 8 if survivor.is_none() => Kind::Disk(any, draw_failing(random), random.chance(500)),
         5..=9 => Kind::Stop(mortal),
         10 | 11 => Kind::Pause(any),
         12 => Kind::HalfOpen(

@@ -167,7 +167,7 @@ impl Stage<'_> {
                 trial.member(*server).signal(Signal::TERM);
             }
             Kind::Pause(server) => trial.member(*server).pause(),
-            Kind::Disk(server, failing) => self.fail_disk(*server, *failing),
+            Kind::Disk(server, failing, _) => self.fail_disk(*server, *failing),
             Kind::Weather(wire, _, weather) => trial.wires[*wire].change(|now| {
                 now.is_cut = weather.is_cut;
                 now.flows = weather.flows;
@@ -197,7 +197,15 @@ impl Stage<'_> {
                 trial.member(*server).start();
             }
             Kind::Pause(server) => trial.member(*server).resume(),
-            Kind::Disk(server, _) => drop(self.injections.remove(server)),
+            Kind::Disk(server, _, is_killed) => {
+                if *is_killed {
+                    trial.member(*server).kill();
+                }
+                self.injections.remove(server);
+                if *is_killed {
+                    trial.member(*server).start();
+                }
+            }
             Kind::Weather(wire, ..) => trial.wires[*wire].change(|now| {
                 now.is_cut = false;
                 now.flows = Default::default();

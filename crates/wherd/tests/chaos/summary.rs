@@ -32,7 +32,7 @@ impl Summary {
         self.add(healed.counts);
     }
 
-    /// What was checked without a herd that agrees on it.
+    /// What was checked without a herd that agrees.
     pub(crate) fn add(&mut self, counts: Counts) {
         let all = &mut self.counts;
         all.lines += counts.lines;
@@ -50,39 +50,42 @@ impl Summary {
     }
 
     /// The median and the longest time to agreement.
-    fn agreement(&self) -> (Duration, Duration) {
+    fn agreement(&self) -> Option<(Duration, Duration)> {
         let mut sorted = self.agreed_after.clone();
         sorted.sort();
-        let median = sorted.get(sorted.len() / 2).copied();
-        let longest = sorted.last().copied();
-        (median.unwrap_or_default(), longest.unwrap_or_default())
+        Some((*sorted.get(sorted.len() / 2)?, *sorted.last()?))
     }
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let total: u64 = self.faults.values().sum();
-        writeln!(f, "faults: {total} in {} rounds", self.agreed_after.len())?;
+        write!(f, "faults: {total}")?;
         for (word, count) in &self.faults {
-            writeln!(f, "{count:>8} {word}")?;
+            write!(f, "\n{count:>8} {word}")?;
         }
         let counts = &self.counts;
-        writeln!(
-            f,
-            "lines: {} sent, {} never answered; reports: {} acknowledged, {} refused",
-            counts.lines, counts.unanswered, counts.acknowledged, counts.refused
-        )?;
-        writeln!(
-            f,
-            "acknowledged reports: {} looked for on every server, {} lost, {} excused; \
-             answers to WHATSAT: {} checked",
-            counts.checked, counts.lost, counts.excused, counts.reads
-        )?;
-        let (median, longest) = self.agreement();
+        if counts.lines > 0 {
+            write!(
+                f,
+                "\nlines: {} sent, {} never answered; reports: {} acknowledged, {} refused; \
+                 answers to WHATSAT: {} checked",
+                counts.lines, counts.unanswered, counts.acknowledged, counts.refused, counts.reads
+            )?;
+        }
         write!(
             f,
-            "agreement after the last fault: median {median:.0?}, longest {longest:.0?}"
+            "\nacknowledged reports: {} looked for, {} lost, {} excused",
+            counts.checked, counts.lost, counts.excused
         )?;
+        if let Some((median, longest)) = self.agreement() {
+            let rounds = self.agreed_after.len();
+            write!(
+                f,
+                "\nagreement after the last fault, {rounds} times: \
+                 median {median:.0?}, longest {longest:.0?}"
+            )?;
+        }
         for note in &self.notes {
             write!(f, "\n{note}")?;
         }
