@@ -113,11 +113,23 @@ impl Injection {
         failing: Failing,
         words: &Path,
     ) -> Result<Self, String> {
+        Self::after(1, pid, data, server, failing, words)
+    }
+
+    /// The same from a later call on: the first that fails is the one of this number, from 1.
+    pub(crate) fn after(
+        first: u64,
+        pid: u32,
+        data: &Path,
+        server: &str,
+        failing: Failing,
+        words: &Path,
+    ) -> Result<Self, String> {
         let data = data.canonicalize().map_err(|error| error.to_string())?;
         let path = journal(&data, server);
         let Failing { call, how } = failing;
         let what = match how {
-            How::Error(name) => format!("inject={call}:error={name}"),
+            How::Error(name) => format!("inject={call}:error={name}:when={first}+"),
             How::SlowMs(ms) => format!("inject={call}:delay_enter={}", ms * 1000),
         };
         let stderr = File::create(words).map_err(|error| error.to_string())?;

@@ -87,6 +87,13 @@ fn fifty_images_of_a_cut_power_have_everything_acknowledged() {
     with_seed(test, shapes::cut_the_power);
 }
 
+/// Six times; sixty with `WHERD_CHAOS_FULL=1`.
+#[test]
+fn what_a_failing_disk_did_not_take_is_not_acknowledged() {
+    let test = "what_a_failing_disk_did_not_take_is_not_acknowledged";
+    with_seed_where_possible(test, shapes::fail_while_writing);
+}
+
 #[test]
 fn a_full_disk_refuses_and_recovers() {
     let test = "a_full_disk_refuses_and_recovers";

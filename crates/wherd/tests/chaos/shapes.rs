@@ -11,13 +11,13 @@ use rustix::process::Signal;
 use wherd_sim::Random;
 
 use crate::checker::{Checker, Counts, Promise};
-use crate::disk::take_image;
-use crate::herd::{FIVE, now_text, shown, wait_for, wait_until};
+use crate::disk::{Failing, How, Injection, take_image};
+use crate::herd::{Client, FIVE, Server, now_text, shown, wait_for, wait_until};
 use crate::history::{Exchange, Finals};
-use crate::options::{Acknowledge, Options};
+use crate::options::{Acknowledge, Folder, Options};
 use crate::server::Member;
 use crate::summary::Summary;
-use crate::trial::{Trial, ask};
+use crate::trial::{Trial, ask, place};
 
 /// How long clients pause between two bursts, at most.
 const PAUSE_MS: u64 = 20;
@@ -120,21 +120,95 @@ pub(crate) fn cut_the_power(options: &Options) -> Summary {
     summary
 }
 
-/// A server from the image alone has all that it acknowledged before, and nothing made up.
-fn check_image(trial: &Trial, image: &Image, exchanges: &[Exchange], summary: &mut Summary) {
-    let name = FIVE[image.server].0;
-    let place = &trial.member(image.server).server;
+/// One server alone, whose disk fails in the middle of what a client says: it is killed before the
+/// disk is well again, and what it acknowledged is there.
+///
+/// In a herd neighbours would have what was acknowledged by mistake.
+pub(crate) fn fail_while_writing(options: &Options) -> Result<String, String> {
+    let folder = Folder::create(&format!("failing-{}", options.seed));
+    let folder = folder.path();
+    let place = place("Hill", &folder);
+    let hill = alone(&place, "Hill", &folder);
+    let mut random = Random::new(options.seed);
+    let mut acknowledged = Vec::new();
+    let mut refused_count = 0;
+    for number in 0..options.times(6, 60) {
+        let failing = Failing {
+            call: "write",
+            how: How::Error(random.pick(&["EIO", "ENOSPC"])),
+        };
+        let pid = hill.pid().expect("it runs");
+        let words = folder.join("strace.err");
+        let after = 1 + random.within(&(0..20));
+        let injection = Injection::after(after, pid, &folder, "Hill", failing, &words)?;
+        let mut client = place.connect();
+        let is_refused = (0..100).any(|burst| {
+            let (mut is_refused, answers) = (false, say_burst(&mut client, number, burst));
+            for (id, answer) in answers {
+                if answer.starts_with(b"AT ") {
+                    acknowledged.push((id, answer));
+                } else {
+                    is_refused = true;
+                    refused_count += 1;
+                }
+            }
+            is_refused
+        });
+        assert!(is_refused, "the disk fails, and nothing is refused");
+        hill.kill();
+        drop(injection);
+        start_alone(&hill);
+        for (id, answer) in &acknowledged {
+            let told = place.whatsat(id);
+            assert_eq!(
+                told.as_ref(),
+                Some(answer),
+                "{id}: acknowledged, and not there"
+            );
+        }
+    }
+    let count = acknowledged.len();
+    Ok(format!(
+        "{count} acknowledged, all there; {refused_count} refused"
+    ))
+}
+
+/// Sends some reports at once; their IDs, and the answers.
+fn say_burst(client: &mut Client, number: u32, burst: u32) -> Vec<(String, Vec<u8>)> {
+    let ids: Vec<_> = (0..8).map(|n| format!("c{number}-{burst}-{n}")).collect();
+    let lines = ids
+        .iter()
+        .map(|id| format!("IAMAT {id} +1-1 {}\n", now_text()));
+    client.send(lines.collect::<String>().as_bytes());
+    ids.into_iter().map(|id| (id, client.read_line())).collect()
+}
+
+/// A server that is a herd of its own, with its data in `folder`.
+fn alone(place: &Server, name: &'static str, folder: &Path) -> Member {
     let config = format!(
         "[herd]\nname = \"chaos\"\n[servers.{name}]\nclients = \"{}\"\nlinks = \"{}\"\nhttp = \"{}\"\n",
         place.clients, place.links, place.http
     );
-    fs::write(image.data.join(format!("{name}.toml")), config).expect("written");
-    let alone = Member::new(place.clone(), name, &image.data, &["--data-dir", "."]);
-    alone.start();
-    wait_until("the server of an image", || {
-        assert!(alone.ended().is_none(), "{}: {}", image.what, alone.words());
-        place.try_get("/readyz").is_ok_and(|reply| reply.0 == 200)
+    fs::write(folder.join(format!("{name}.toml")), config).expect("written");
+    let member = Member::new(place.clone(), name, folder, &["--data-dir", "."]);
+    start_alone(&member);
+    member
+}
+
+fn start_alone(member: &Member) {
+    member.start();
+    wait_until("a server alone", || {
+        assert!(member.ended().is_none(), "{}", member.words());
+        let reply = member.server.try_get("/readyz");
+        reply.is_ok_and(|reply| reply.0 == 200)
     });
+}
+
+/// A server from the image alone has all that it acknowledged before, and nothing made up.
+fn check_image(trial: &Trial, image: &Image, exchanges: &[Exchange], summary: &mut Summary) {
+    let name = FIVE[image.server].0;
+    let place = &trial.member(image.server).server;
+    let alone = alone(place, name, &image.data);
     let owed: Vec<Exchange> = exchanges.iter().map(|e| owed_by(image, e)).collect();
     let clients = Checker::default().clients(&owed);
     let finals = Finals::from([(name, ask(place, &clients))]);

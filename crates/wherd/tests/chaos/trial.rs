@@ -355,7 +355,7 @@ pub(crate) fn status(server: &Server) -> Result<Status, String> {
 }
 
 /// A server on ports that were free.
-fn place(name: &str, folder: &Path) -> Server {
+pub(crate) fn place(name: &str, folder: &Path) -> Server {
     let address = || SocketAddr::from(([127, 0, 0, 1], free_port()));
     Server {
         name: name.to_owned(),
