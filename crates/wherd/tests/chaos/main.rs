@@ -14,6 +14,7 @@ mod disk;
 mod herd;
 mod history;
 mod load;
+mod names;
 mod options;
 mod plan;
 mod proxy;
@@ -104,4 +105,16 @@ fn a_full_disk_refuses_and_recovers() {
 fn an_acknowledgement_leaves_after_the_flush() {
     let test = "an_acknowledgement_leaves_after_the_flush";
     with_seed_where_possible(test, shapes::watch_the_flush);
+}
+
+#[test]
+fn of_two_servers_with_one_name_the_newer_stays() {
+    let test = "of_two_servers_with_one_name_the_newer_stays";
+    with_seed(test, names::start_a_second);
+}
+
+#[test]
+fn a_folder_of_another_server_or_process_is_refused() {
+    let test = "a_folder_of_another_server_or_process_is_refused";
+    with_seed(test, names::share_a_folder);
 }
