@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use wherd_sim::Random;
@@ -81,7 +81,8 @@ struct Image {
 }
 
 /// Takes images of the disks of running servers at random moments, kills the herd, and starts a
-/// server from each image, alone.
+/// server from each image, alone; and the herd from one image of each server, each of another
+/// moment.
 pub(crate) fn cut_the_power(options: &Options) -> Summary {
     let trial = Trial::start("power", options, 5);
     let (mut summary, mut random) = (Summary::default(), Random::new(options.seed));
@@ -89,19 +90,14 @@ pub(crate) fn cut_the_power(options: &Options) -> Summary {
     wait_until("lines to look for", || {
         trial.recorder.count() > ENOUGH_LINES
     });
-    let images: Vec<Image> = (0..options.times(5, 50))
-        .map(|number| {
+    let single = (0..options.times(5, 50)).map(|_| random.below(FIVE.len()));
+    let servers: Vec<usize> = single.chain(0..FIVE.len()).collect();
+    let images: Vec<Image> = servers
+        .into_iter()
+        .enumerate()
+        .map(|(number, server)| {
             thread::sleep(Duration::from_millis(random.within(&(20..400))));
-            let server = random.below(FIVE.len());
-            let data = trial.folder().join(format!("image-{number}"));
-            let taken_at = trial.recorder.now();
-            let what = take_image(&trial.data(), FIVE[server].0, &data, &mut random);
-            Image {
-                server,
-                data,
-                taken_at,
-                what: what.expect("a journal"),
-            }
+            Image::take(&trial, number, server, &mut random)
         })
         .collect();
     trial.load.close();
@@ -109,15 +105,58 @@ pub(crate) fn cut_the_power(options: &Options) -> Summary {
     trial.kill_all();
     let last_page = trial.folder().join("history-last.jsonl");
     let exchanges = trial.recorder.turn_page(&last_page).expect("a file");
-    for image in &images {
+    let (single, herd) = images.split_at(images.len() - FIVE.len());
+    for image in single {
         summary.fault("image of a cut power");
         check_image(&trial, image, &exchanges, &mut summary);
     }
+    summary.fault("herd of images of a cut power");
+    check_herd_of_images(&trial, herd, &exchanges, &mut summary);
     assert!(
         summary.counts().checked > 0,
         "nothing was acknowledged before"
     );
     summary
+}
+
+impl Image {
+    fn take(trial: &Trial, number: usize, server: usize, random: &mut Random) -> Self {
+        let data = trial.folder().join(format!("image-{number}"));
+        let taken_at = trial.recorder.now();
+        let what = take_image(&trial.data(), FIVE[server].0, &data, random);
+        Self {
+            server,
+            data,
+            taken_at,
+            what: what.expect("a journal"),
+        }
+    }
+}
+
+/// The herd from an image of each server agrees, and has what each acknowledged before its own.
+fn check_herd_of_images(
+    trial: &Trial,
+    images: &[Image],
+    exchanges: &[Exchange],
+    summary: &mut Summary,
+) {
+    for image in images {
+        let name = FIVE[image.server].0;
+        let data = trial.data().join(name);
+        fs::remove_dir_all(&data).expect("removed");
+        fs::rename(image.data.join(name), data).expect("renamed");
+    }
+    trial.start_all();
+    trial.wait_for_agreement(Instant::now());
+    let owed = exchanges.iter().map(|exchange| {
+        let image = images
+            .iter()
+            .find(|image| FIVE[image.server].0 == exchange.run.server);
+        owed_by(image.expect("each server has one"), exchange)
+    });
+    let owed: Vec<Exchange> = owed.collect();
+    let finals = trial.ask_all(&Checker::default().clients(&owed));
+    check_owed("a herd of images", owed, &finals, summary);
 }
 
 /// One server alone, whose disk fails in the middle of what a client says: it is killed before the
@@ -213,8 +252,12 @@ fn check_image(trial: &Trial, image: &Image, exchanges: &[Exchange], summary: &m
     let clients = Checker::default().clients(&owed);
     let finals = Finals::from([(name, ask(place, &clients))]);
     alone.kill();
-    let (counts, faults) = Checker::default().check(owed, &finals, &Promise::default());
     let what = format!("{name} from {} ({})", image.data.display(), image.what);
+    check_owed(&what, owed, &finals, summary);
+}
+
+fn check_owed(what: &str, owed: Vec<Exchange>, finals: &Finals, summary: &mut Summary) {
+    let (counts, faults) = Checker::default().check(owed, finals, &Promise::default());
     assert!(faults.is_empty(), "{what}:\n{}", faults.join("\n"));
     summary.add(Counts {
         checked: counts.checked,

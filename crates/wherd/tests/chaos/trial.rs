@@ -221,7 +221,7 @@ impl Trial {
     }
 
     /// How long it took since `healed_at`.
-    fn wait_for_agreement(&self, healed_at: Instant) -> Duration {
+    pub(crate) fn wait_for_agreement(&self, healed_at: Instant) -> Duration {
         let mut seen = None;
         loop {
             let disagreement = self.disagreement(&mut seen);
@@ -282,7 +282,7 @@ impl Trial {
     }
 
     /// What each server tells of each of these.
-    fn ask_all(&self, clients: &BTreeSet<Vec<u8>>) -> Finals {
+    pub(crate) fn ask_all(&self, clients: &BTreeSet<Vec<u8>>) -> Finals {
         let asked = self
             .members
             .iter()
