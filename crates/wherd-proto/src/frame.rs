@@ -181,15 +181,7 @@ pub fn decode(bytes: &[u8], limit: usize) -> Result<Option<(Frame<'_>, usize)>, 
             }
         }
         8 => Frame::Superseded(take_last_u64(payload, "SUPERSEDED")?),
-        129 => decode_digest(payload).ok_or(FrameError::Malformed("DIGEST"))?,
-        130 => decode_buckets(payload).ok_or(FrameError::Malformed("BUCKETS"))?,
-        131 => Frame::Clock(take_last_u64(payload, "CLOCK")?),
-        FIRST_IGNORABLE_KIND => {
-            let mut payload = payload;
-            let sequence = take_varint(&mut payload).filter(|_| payload.is_empty());
-            Frame::Kept(sequence.ok_or(FrameError::Malformed("KEPT"))?)
-        }
-        FIRST_IGNORABLE_KIND.. => Frame::Unknown,
+        FIRST_IGNORABLE_KIND.. => decode_ignorable(kind, payload)?,
         _ => return Err(FrameError::UnknownKind(kind)),
     };
     Ok(Some((frame, 4 + length)))
@@ -355,6 +347,19 @@ fn decode_updates(mut payload: &[u8]) -> Option<Updates<'_>> {
         ));
     }
     Some(updates)
+}
+
+fn decode_ignorable(kind: u8, mut payload: &[u8]) -> Result<Frame<'_>, FrameError> {
+    Ok(match kind {
+        FIRST_IGNORABLE_KIND => {
+            let sequence = take_varint(&mut payload).filter(|_| payload.is_empty());
+            Frame::Kept(sequence.ok_or(FrameError::Malformed("KEPT"))?)
+        }
+        129 => decode_digest(payload).ok_or(FrameError::Malformed("DIGEST"))?,
+        130 => decode_buckets(payload).ok_or(FrameError::Malformed("BUCKETS"))?,
+        131 => Frame::Clock(take_last_u64(payload, "CLOCK")?),
+        _ => Frame::Unknown,
+    })
 }
 
 fn decode_digest(payload: &[u8]) -> Option<Frame<'static>> {

@@ -143,12 +143,12 @@ impl Journal {
 
     fn want(&self, new: Wanted) {
         let mut wanted = lock(&self.wanted);
-        let is_news = match (*wanted, new) {
-            (Wanted::Nothing, _) => true,
-            (Wanted::Soon(_), Wanted::Now | Wanted::Stop) => true,
-            (Wanted::Now, Wanted::Stop) => true,
-            _ => false,
-        };
+        let is_news = matches!(
+            (*wanted, new),
+            (Wanted::Nothing, _)
+                | (Wanted::Soon(_), Wanted::Now | Wanted::Stop)
+                | (Wanted::Now, Wanted::Stop)
+        );
         if is_news {
             *wanted = new;
             self.wake.notify_one();

@@ -286,7 +286,7 @@ fn threads_that_ended_leave_no_slot() {
             Builder::new_current_thread()
                 .build()
                 .expect("a runtime")
-                .block_on(watched)
+                .block_on(watched);
         };
         std::thread::spawn(poll).join().expect("no panic");
     }
