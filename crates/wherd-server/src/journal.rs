@@ -200,12 +200,14 @@ impl Journal {
 
     /// Appends a record and waits until it is on the disk.
     fn append(&self, writer: &mut Writer, record: &[u8]) -> io::Result<()> {
-        writer.append(record)?;
         let bytes = record.len() as u64;
         self.counts
             .written_bytes
             .fetch_add(bytes, Ordering::Relaxed);
-        self.time_flush(|| writer.flush())
+        self.time_flush(|| {
+            writer.append(record)?;
+            writer.flush()
+        })
     }
 
     fn time_flush(&self, flush: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
@@ -274,8 +276,7 @@ impl Worker {
         let mut writer = Writer::go_on(&self.folder.current(), replayed)?;
         let (mut record, run) = (Vec::new(), self.node.origin.incarnation);
         journal::write_run(&mut record, run, writer.next_number(), clock::wall_ms());
-        writer.append(&record)?;
-        self.journal.time_flush(|| writer.flush())?;
+        self.journal.append(&mut writer, &record)?;
         self.node
             .change_journal(|replica, _| replica.go_on_with_journal());
         self.current = Some(writer);

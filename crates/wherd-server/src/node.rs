@@ -538,19 +538,27 @@ impl Node {
     /// Whether this clock is far off those of most neighbours.
     fn clock_is_off(&self, state: &State) -> Option<String> {
         let linked = state.connections.iter().zip(&self.neighbours);
-        let ahead_ns = linked
+        let ahead_ns: Vec<i64> = linked
             .filter(|(connection, _)| connection.is_some())
-            .map(|(_, neighbour)| neighbour.clock_ahead_ns.load(Ordering::Relaxed));
-        let mut ahead_ns: Vec<_> = ahead_ns.collect();
-        ahead_ns.sort_unstable();
-        // The median: more than half of them are at least that far on its side.
-        let by = Duration::from_nanos(ahead_ns.get(ahead_ns.len() / 2)?.unsigned_abs());
-        let is_behind = ahead_ns[ahead_ns.len() / 2] > 0;
-        let side = if is_behind { "behind" } else { "ahead of" };
-        (by > self.clock_tolerance).then(|| {
-            let seconds = by.as_secs_f64();
-            format!("the clock is {seconds:.1} s {side} the neighbours'")
-        })
+            .map(|(_, neighbour)| neighbour.clock_ahead_ns.load(Ordering::Relaxed))
+            .collect();
+        let tolerance_ns = self.clock_tolerance.as_nanos() as i64;
+        // How far the nearest of those is off that are far off on one side, if they are most.
+        let most_off_by = |side: i64| {
+            let off_by = ahead_ns.iter().map(|ns| ns.saturating_mul(side));
+            let off_by: Vec<_> = off_by.filter(|ns| *ns > tolerance_ns).collect();
+            let are_most = 2 * off_by.len() > ahead_ns.len();
+            off_by.into_iter().min().filter(|_| are_most)
+        };
+        let is_off = |(side, words): (i64, &str)| {
+            let seconds = most_off_by(side)? as f64 / 1e9;
+            Some(format!(
+                "the clock is {seconds:.1} s {words} the neighbours'"
+            ))
+        };
+        [(1, "behind"), (-1, "ahead of")]
+            .into_iter()
+            .find_map(is_off)
     }
 
     pub(crate) fn uptime(&self) -> Duration {

@@ -30,8 +30,6 @@ use wherd_proto::journal::Owner;
 
 /// How long clients have to be answered what was read of them, once the server stops.
 const CLIENTS_TIMEOUT: Duration = Duration::from_millis(200);
-/// How long neighbours have to read after that what they have not been sent yet.
-const LINKS_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a server whose place was taken goes on telling so.
 const SUPERSEDED_LINGER: Duration = Duration::from_secs(2);
 /// How long the journal then has to write what came with that.
@@ -130,7 +128,7 @@ struct Listeners {
 ///
 /// Then it frees its ports, answers what it has read of its clients, sends its neighbours what
 /// they lack, and writes its log out. That takes some milliseconds, and at the worst 0.2 s for
-/// clients that do not read and 2 s for neighbours that do not.
+/// clients that do not read, and `last_words_ms` for neighbours that do not.
 ///
 /// # Errors
 /// When it cannot start; nothing is left behind then but an empty log. Or when another run has
@@ -360,7 +358,8 @@ async fn serve(
     let _ = tokio::time::timeout(CLIENTS_TIMEOUT, clients.wait()).await;
     node.say_last_words();
     links.close();
-    let _ = tokio::time::timeout(LINKS_TIMEOUT, links.wait()).await;
+    let last_words = Duration::from_millis(config.replication.last_words_ms);
+    let _ = tokio::time::timeout(last_words, links.wait()).await;
     if node.superseded_by().is_some() {
         // Whoever wonders why nobody serves here finds it in the status.
         let _ = tokio::time::timeout(SUPERSEDED_LINGER, shutdown.cancelled()).await;

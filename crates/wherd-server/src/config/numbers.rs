@@ -245,6 +245,11 @@ numbers! {
         /// Not below `redial_min_ms`. A server that starts dials its neighbours at once, so this
         /// only delays links that broke in the network.
         redial_max_ms: u64 = 5_000, 1..=600_000;
+        /// Milliseconds that neighbours have at a stop to read what they have not been sent yet.
+        ///
+        /// With a journal nothing is lost where they do not; without one they are the only ones
+        /// who keep it. A supervisor has to be more patient than this.
+        last_words_ms: u64 = 2_000, 0..=600_000;
         /// Seconds between two comparisons of what neighbours hold; 0: never.
         ///
         /// Where they reflect the same and hold something else, a memory or this program erred. That

@@ -65,6 +65,11 @@ impl Folder {
             error,
         };
         fs::create_dir_all(&path).map_err(io)?;
+        // A folder that is lost with the power takes its files with it.
+        for parent in path.ancestors().skip(1).take(2) {
+            // What may not be opened was not made here.
+            let _ = File::open(parent).and_then(|parent| parent.sync_all());
+        }
         let mut options = OpenOptions::new();
         let lock = options.create(true).truncate(false).write(true);
         let lock = lock.open(path.join("lock")).map_err(io)?;
@@ -118,7 +123,9 @@ impl Folder {
     /// next one taking its place.
     pub(crate) fn set_aside(&self, why: &str, now_ms: u64) -> io::Result<PathBuf> {
         let aside = self.path.join(format!("journal.{why}-{now_ms}"));
-        fs::hard_link(self.current(), &aside)?;
+        // Some file systems have no links.
+        fs::hard_link(self.current(), &aside)
+            .or_else(|_| fs::copy(self.current(), &aside).map(drop))?;
         self.forget_oldest_aside();
         Ok(aside)
     }

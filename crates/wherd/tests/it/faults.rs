@@ -707,7 +707,7 @@ fn sigterm_answers_what_was_sent_before_it() {
 #[test]
 fn sigterm_sends_the_neighbours_what_they_lack() {
     let servers: [(&str, &[&str]); 2] = [("Hill", &["Smith"]), ("Smith", &[])];
-    let patient = "[replication]\ndead_after_ms = 60000";
+    let patient = "[replication]\ndead_after_ms = 60000\nlast_words_ms = 60000";
     let herd = Setup::of(&servers).with(patient).start();
     let (hill, smith) = (herd.server("Hill"), herd.server("Smith"));
     smith.signal(Signal::STOP);

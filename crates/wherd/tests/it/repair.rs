@@ -76,6 +76,26 @@ fn a_clock_that_is_far_off_is_told() {
     wait_until("readiness", || hill.get("/readyz").0 == 200);
 }
 
+/// One of two neighbours may be the one that is wrong.
+#[test]
+fn one_clock_of_two_proves_nothing() {
+    let servers: [(&str, &[&str]); 3] = [("Hill", &["Smith", "Moa"]), ("Smith", &[]), ("Moa", &[])];
+    let herd = Setup::of(&servers).only(&["Hill"]).bind();
+    let hill = herd.server("Hill");
+    let mut wrong = Peer::linked(&hill, "Smith");
+    let mut right = Peer::linked(&hill, "Moa");
+    let tell = |peer: &mut Peer, ahead_s: i128| {
+        let mut clock = Vec::new();
+        frame::write_clock(&mut clock, (now_ns() + ahead_s * 1_000_000_000) as u64);
+        peer.client.send(&clock);
+    };
+    tell(&mut right, -60);
+    tell(&mut wrong, -60);
+    wait_until("both", || hill.get("/readyz").2.contains("ahead of"));
+    tell(&mut right, 0);
+    wait_until("one", || hill.get("/readyz").0 == 200);
+}
+
 #[test]
 fn servers_tell_each_other_what_their_clocks_show() {
     let herd = Setup::of(&PAIR).only(&["Hill"]).bind();
