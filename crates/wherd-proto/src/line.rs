@@ -65,6 +65,12 @@ impl Lines {
         &mut self.buffer[self.end..]
     }
 
+    /// Whether the last bytes filled it, so that there may be more at once, and it may still grow.
+    #[must_use]
+    pub const fn may_grow(&self) -> bool {
+        self.end == self.buffer.len() && self.end < MAX_BUFFER_BYTES
+    }
+
     /// How much memory it has.
     #[must_use]
     pub const fn capacity(&self) -> usize {

@@ -287,7 +287,6 @@ impl Session {
             };
             self.last_read = Instant::now();
             self.largest_read_bytes = self.largest_read_bytes.max(count);
-            self.lines.filled(count);
             let has_ended_one = self.answer_whole_lines().await?;
             self.note_read(has_ended_one, timer.as_mut());
             if count >= LARGE_READ_BYTES {
@@ -305,7 +304,24 @@ impl Session {
         ready!(self.stream.poll_read_ready(context))?;
         let mut space = ReadBuf::new(self.lines.space());
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut space))?;
-        Poll::Ready(Ok(space.filled().len()))
+        let count = space.filled().len();
+        self.lines.filled(count);
+        Poll::Ready(Ok(count + self.read_more()))
+    }
+
+    /// Takes what there is beyond a small buffer, which grows for it: lines that come together are
+    /// answered together, and wait for the disk once. How many bytes it was.
+    fn read_more(&mut self) -> usize {
+        let mut more = 0;
+        while self.lines.may_grow()
+            // An end or an error is there for the next read, too.
+            && let Ok(count) = self.stream.try_read(self.lines.space())
+            && count > 0
+        {
+            self.lines.filled(count);
+            more += count;
+        }
+        more
     }
 
     /// When [`Self::time_passed`] has to look next.
