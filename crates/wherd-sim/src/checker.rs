@@ -49,6 +49,8 @@ pub enum Invariant {
     Silence,
     /// No clock blocks its client for longer than it may run ahead.
     BlockedByClock,
+    /// Of two servers with one name that reach each other only one runs.
+    Duplicate,
     /// Nothing has to be repaired where nothing changed by itself.
     Diverged,
     /// In a quiet herd an update is sent no more often than the policy needs.
@@ -484,7 +486,8 @@ impl Checker {
         for (client, owed) in self.owed.all() {
             self.check_held(replicas, client, owed)?;
         }
-        self.owed.settle(self.held(0));
+        let (server, _) = replicas[0];
+        self.owed.settle(self.held(server));
         Ok(())
     }
 
@@ -523,11 +526,11 @@ impl Checker {
     }
 
     /// When each server came to hold what it holds of a client.
-    pub(crate) fn held_since_ns(&self, client: usize) -> Vec<u64> {
+    pub(crate) fn held_since_ns(&self, servers: &[usize], client: usize) -> Vec<u64> {
         let since = |seen: &Seen| (*seen.held.get(client)?).map(|(_, at_ns)| at_ns);
-        self.seen
+        servers
             .iter()
-            .map(|seen| since(seen).unwrap_or(u64::MAX))
+            .map(|server| since(&self.seen[*server]).unwrap_or(u64::MAX))
             .collect()
     }
 

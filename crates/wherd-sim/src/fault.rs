@@ -2,7 +2,7 @@
 
 use crate::agenda::Event;
 use crate::checker::Violation;
-use crate::disk::Trouble;
+use crate::disk::{Disk, File, Trouble};
 use crate::herd::Herd;
 use crate::network::{EndIndex, Packet, State};
 use crate::scenario::MS;
@@ -62,6 +62,8 @@ pub enum Fault {
     CrashAfterLinkUp,
     /// A server that starts holds something else than it read.
     Rot,
+    /// A second process begins to serve under a server's name, with a copy of its disk or none.
+    Twin,
 }
 
 impl Fault {
@@ -83,7 +85,8 @@ impl Fault {
     ];
 
     /// What strikes from time to time, with in how many of a thousand bursts.
-    pub(crate) const FROM_TIME_TO_TIME: [(Self, u32); 11] = [
+    pub(crate) const FROM_TIME_TO_TIME: [(Self, u32); 12] = [
+        (Self::Twin, 500),
         (Self::Cut, 500),
         (Self::HalfOpen, 500),
         (Self::Pause, 400),
@@ -134,18 +137,19 @@ impl Herd<'_> {
     }
 
     /// One of the burst's faults strikes, and the next one is put on the agenda.
-    pub(crate) fn strike(&mut self) {
+    pub(crate) fn strike(&mut self) -> Result<(), Violation> {
         let burst = self.burst();
         if !self.is_faulty || burst.faults.kinds.is_empty() {
-            return;
+            return Ok(());
         }
         let lasting_ns = self.lasting_ns();
         let fault = self.random.pick(&burst.faults.kinds);
-        if self.strike_with(fault, lasting_ns) {
+        if self.strike_with(fault, lasting_ns)? {
             self.count(fault);
         }
         let gap_ns = self.random.within(&burst.faults.gap_ns) * burst.slowness;
         self.agenda.put(self.now_ns + gap_ns, Event::Fault);
+        Ok(())
     }
 
     pub(crate) fn lasting_ns(&mut self) -> u64 {
@@ -154,11 +158,12 @@ impl Herd<'_> {
     }
 
     /// Whether it met anything.
-    fn strike_with(&mut self, fault: Fault, lasting_ns: u64) -> bool {
+    fn strike_with(&mut self, fault: Fault, lasting_ns: u64) -> Result<bool, Violation> {
         let end = EndIndex(self.random.below(self.ends.len()));
         let server = self.random.below(self.servers.len());
         let is_up = self.servers[server].replica.is_some();
-        match fault {
+        Ok(match fault {
+            Fault::Twin => self.start_twin()?,
             Fault::Cut => self.cut(end, lasting_ns),
             Fault::HalfOpen => self.half_open(end),
             Fault::Pause => self.pause(server, lasting_ns),
@@ -191,6 +196,51 @@ impl Herd<'_> {
                 true
             }
             _ => false,
+        })
+    }
+
+    /// Whoever of two with one name does not run is started beside the other.
+    fn start_twin(&mut self) -> Result<bool, Violation> {
+        let Some(twin) = self.is_retired.iter().position(|is_retired| *is_retired) else {
+            return Ok(false);
+        };
+        let other = self.scenario.topology.twin_of(twin);
+        let other = other.expect("who is retired is one of two");
+        let is_copied = self.random.chance(500);
+        let bytes = self.servers[other].disk.flushed().to_vec();
+        let here = &mut self.servers[twin];
+        here.disk = Disk::default();
+        if is_copied && !bytes.is_empty() {
+            let flushed = bytes.len();
+            here.disk.current = Some(File {
+                bytes,
+                flushed,
+                is_damaged: true,
+                ..File::default()
+            });
+        }
+        self.is_retired[twin] = false;
+        self.start(twin)?;
+        Ok(true)
+    }
+
+    /// A server is not started again: somebody else has its name.
+    fn retire(&mut self, server: usize) {
+        self.is_retired[server] = true;
+        if self.servers[server].replica.is_some() {
+            self.stop(server, "somebody else has its name");
+        }
+        self.destroyed(server);
+    }
+
+    /// Where two have one name and not both run, the other one is to stay as it is.
+    fn retire_twin(&mut self) {
+        for server in 0..self.servers.len() {
+            let is_candidate = !self.is_retired[server] && self.servers[server].replica.is_none();
+            let twin = self.scenario.topology.twin_of(server);
+            if is_candidate && twin.is_some_and(|twin| !self.is_retired[twin]) {
+                self.retire(server);
+            }
         }
     }
 
@@ -356,7 +406,12 @@ impl Herd<'_> {
         let here = &mut self.servers[server];
         here.fenced_by = here.fenced_by.max(incarnation);
         here.disk.take_name();
-        self.stop(server, "a newer run is known");
+        let twin = self.scenario.topology.twin_of(server);
+        if twin.is_some_and(|twin| self.servers[twin].replica.is_some()) {
+            self.retire(server);
+        } else {
+            self.stop(server, "a newer run is known");
+        }
     }
 
     /// Something of what a server was to keep is gone: who else keeps what it had acknowledged.
@@ -375,6 +430,7 @@ impl Herd<'_> {
             self.kill_process(server);
         }
         self.is_faulty = false;
+        self.retire_twin();
         let most_skew_ns = self.scenario.clocks.skew_ns;
         for server in 0..self.servers.len() {
             self.go_on(server);
@@ -382,7 +438,7 @@ impl Herd<'_> {
             here.disk.full = Trouble::default();
             here.disk.failing = Trouble::default();
             here.clock.set(self.now_ns, most_skew_ns, &mut self.random);
-            if self.is_away[server] {
+            if self.is_gone(server) {
                 self.servers[server].disk.take_name();
                 if self.servers[server].replica.is_some() {
                     self.stop(server, "it stays away");

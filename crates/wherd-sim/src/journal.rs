@@ -55,13 +55,20 @@ enum Doing {
     Waiting,
 }
 
+impl Worker {
+    /// Whether the last file that was begun failed.
+    pub(crate) const fn has_failed(&self) -> bool {
+        self.tries > 0
+    }
+}
+
 impl Herd<'_> {
     /// A server starts: with what its disk has, or with nothing.
     pub(crate) fn start(&mut self, server: usize) -> Result<(), Violation> {
-        let here = &mut self.servers[server];
-        if here.replica.is_some() || self.is_away[server] {
+        if self.is_gone(server) || self.servers[server].replica.is_some() {
             return Ok(());
         }
+        let here = &mut self.servers[server];
         here.disk.next = None;
         here.prepare(self.scenario, &mut self.random);
         let is_whole = self.replay(server)?;
@@ -253,6 +260,9 @@ impl Herd<'_> {
             }
             self.link(server);
             self.servers[server].is_open = true;
+            if self.is_too_large(server) {
+                self.begin_next(server);
+            }
             return self.turn(server);
         }
         let bytes = self.servers[server].disk.flushed().len();
@@ -402,6 +412,7 @@ impl Herd<'_> {
     fn give_up_next(&mut self, server: usize) {
         let here = &mut self.servers[server];
         here.worker.has_next = false;
+        here.worker.tries += 1;
         here.disk.next = None;
         if let Some(replica) = &mut here.replica {
             replica.close_journal(JournalFile::Next);
@@ -410,9 +421,8 @@ impl Herd<'_> {
 
     /// No file can be written: a while later there will be another.
     fn wait(&mut self, server: usize) {
-        let tries = &mut self.servers[server].worker.tries;
-        *tries = (*tries + 1).min(10);
-        let wait_ns = self.random.within(&self.scenario.disks.retry_ns) << *tries;
+        let tries = self.servers[server].worker.tries.min(10);
+        let wait_ns = self.random.within(&self.scenario.disks.retry_ns) << tries;
         let wait_ns = wait_ns.min(LONGEST_WAIT_NS);
         self.expect(server, Doing::Waiting, wait_ns);
     }
@@ -530,6 +540,9 @@ impl Herd<'_> {
     /// What a server has where it is to keep what it acknowledged.
     pub(crate) fn store(&self, server: usize) -> BTreeMap<usize, Precedence> {
         let here = &self.servers[server];
+        if self.is_retired[server] {
+            return BTreeMap::new();
+        }
         if !here.has_journal {
             return self.checker.held(server);
         }

@@ -172,6 +172,10 @@ impl Scenario {
         if self.bursts.iter().any(has_rot) {
             self.settings.digest_interval_ns = 60 * S;
         }
+        if self.settings.digest_interval_ns > 0 {
+            // All buckets of a digest have 32 kB, and are told again after a second.
+            self.network.bytes_per_s = self.network.bytes_per_s.max(100_000);
+        }
         if self.load.forget_per_mille > 0 {
             self.settings.away_limit_ns = 24 * 3600 * S;
             self.clocks.step_ns = self.clocks.step_ns.min(10 * S);
@@ -223,13 +227,19 @@ impl Scenario {
 }
 
 fn draw_topology(random: &mut Random) -> Topology {
-    match random.below(8) {
+    let topology = match random.below(8) {
         0 => Topology::line(2 + random.below(4)),
         1 => Topology::ring(3 + random.below(4)),
         2 => Topology::star(3 + random.below(4)),
         3 => Topology::mesh(3 + random.below(3)),
         4 => Topology::random(3 + random.below(5), random),
         _ => Topology::five(),
+    };
+    if random.chance(150) {
+        let server = random.below(topology.names().len());
+        topology.with_twin(server)
+    } else {
+        topology
     }
 }
 

@@ -87,6 +87,28 @@ impl Topology {
         }
     }
 
+    /// A further server that has the name and the neighbours of this one: the last.
+    #[must_use]
+    pub fn with_twin(mut self, server: usize) -> Self {
+        let twin = self.names.len();
+        self.names.push(self.names[server].clone());
+        let of_server = |(a, b): &(usize, usize)| match server {
+            _ if *a == server => Some((twin, *b)),
+            _ if *b == server => Some((*a, twin)),
+            _ => None,
+        };
+        let edges: Vec<_> = self.edges.iter().filter_map(of_server).collect();
+        self.edges.extend(edges);
+        self
+    }
+
+    /// The server that has the same name, if there is one.
+    #[must_use]
+    pub fn twin_of(&self, server: usize) -> Option<usize> {
+        let is_twin = |other: &usize| *other != server && self.names[*other] == self.names[server];
+        (0..self.names.len()).find(is_twin)
+    }
+
     /// The servers.
     #[must_use]
     pub fn names(&self) -> &[ServerName] {

@@ -114,6 +114,10 @@ pub(crate) const DEFECTS: &[Defect] = &[
         Mutant::PurgeAtOnce,
         "that a client was forgotten is known for as long as somebody may be away",
     ),
+    core(
+        Mutant::SkipFence,
+        "of two servers with one name only the newer run goes on",
+    ),
     around(
         AroundCore::ReuseIncarnation,
         "every run of a server has a number of its own",
