@@ -1,7 +1,7 @@
 //! A simulated herd, and the parts of its run.
 
 use crate::agenda::{Agenda, Connection, Event};
-use crate::checker::{Checker, Invariant, Violation, agree_summed, broken};
+use crate::checker::{Checker, Invariant, Precedence, Violation, agree_summed, broken};
 use crate::fault::Fault;
 use crate::journal::GROWTH;
 use crate::network::{End, EndIndex};
@@ -15,8 +15,6 @@ use wherd_proto::journal;
 
 /// How long after the last fault all servers agree and are silent.
 const AGREE_WITHIN_NS: u64 = 5 * S;
-/// The same where what one of them holds has changed by itself: digests are compared once a minute.
-const REPAIR_WITHIN_NS: u64 = 150 * S;
 /// How long it is seen to be silent where digests are compared.
 const WATCH_NS: u64 = 2 * S;
 /// Some times more than any herd needs for a burst, or to fall silent.
@@ -242,7 +240,7 @@ impl<'a> Herd<'a> {
         self.most_events = self.event_count + MOST_EVENTS;
         let healed_at_ns = self.now_ns;
         let parts = self.parts();
-        let newest: Vec<_> = parts.iter().map(|part| self.checker.newest(part)).collect();
+        let newest: Vec<_> = parts.iter().map(|part| self.newest(part)).collect();
         self.run_until_silent()?;
         let silent_after_ns = self.last_talk_ns.saturating_sub(healed_at_ns);
         self.silent_after_ns = self.silent_after_ns.max(silent_after_ns);
@@ -284,6 +282,19 @@ impl<'a> Herd<'a> {
     fn all(&self) -> Vec<usize> {
         let all = 0..self.servers.len();
         all.filter(|server| !self.is_gone(*server)).collect()
+    }
+
+    /// The newest that servers hold, but for those that will be told that a newer run has their
+    /// name.
+    fn newest(&self, part: &[usize]) -> BTreeMap<usize, Precedence> {
+        let incarnation = |server: usize| self.servers[server].origin().incarnation;
+        let is_newest = |server: &usize| {
+            let twin = self.scenario.topology.twin_of(*server);
+            let twin = twin.filter(|twin| part.contains(twin));
+            twin.is_none_or(|twin| incarnation(twin) < incarnation(*server))
+        };
+        let servers = part.iter().copied().filter(is_newest);
+        self.checker.newest(&servers.collect::<Vec<_>>())
     }
 
     fn draw_away(&mut self) {
@@ -466,7 +477,9 @@ impl<'a> Herd<'a> {
 
     fn agree_within_ns(&self) -> u64 {
         if self.faults.contains_key(&Fault::Rot) {
-            REPAIR_WITHIN_NS
+            // What has changed by itself is repaired from one server to the next.
+            let hops = self.servers.len() as u64 + 1;
+            AGREE_WITHIN_NS + hops * self.scenario.settings.digest_interval_ns
         } else {
             AGREE_WITHIN_NS
         }
