@@ -310,9 +310,12 @@ impl Link {
         self.suspicion = None;
     }
 
-    /// The other side is told all buckets.
-    pub(crate) const fn tell_buckets(&mut self, is_answer: bool) {
+    /// The other side is told all buckets. What comes of it is looked at an interval later: they
+    /// are large, and on a slow link nothing else would be sent.
+    pub(crate) const fn tell_buckets(&mut self, is_answer: bool, now_ns: u64) {
         self.buckets_due = Some(is_answer);
+        self.trust();
+        self.arm_digest(now_ns, self.settings.digest_interval_ns);
     }
 
     /// The other side is sent all entries of some buckets, whatever it said to reflect.
@@ -430,9 +433,12 @@ impl Link {
         if std::mem::take(&mut self.is_digest_due) {
             frame::write_digest(out, origins.hash(reflected), digest.total());
         }
+        let mut max_bytes = max_bytes;
         if let Some(is_answer) = self.buckets_due.take() {
-            let (hash, buckets) = (origins.hash(reflected), digest.buckets());
+            let (hash, buckets, start) = (origins.hash(reflected), digest.buckets(), out.len());
             frame::write_buckets(out, hash, is_answer, buckets);
+            // They take no room from what waits.
+            max_bytes += out.len() - start;
         }
         let mut steps = CATCH_UP_STEP;
         while out.len() < max_bytes {

@@ -494,7 +494,7 @@ impl Replica {
                 reflected_hash,
                 is_answer,
                 buckets,
-            } => self.compare_buckets(link, *reflected_hash, *is_answer, buckets),
+            } => self.compare_buckets(link, *reflected_hash, (*is_answer, buckets), now_ns),
             Frame::Clock(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Unknown => {}
             Frame::Hello(_) | Frame::Refusal(_) | Frame::Superseded(_) => {
                 return Err(LinkFault::OutOfPlace);
@@ -514,11 +514,17 @@ impl Replica {
             link.trust();
         } else if link.suspect(vector, theirs, mine, now_ns) {
             self.counts.diverged += 1;
-            link.tell_buckets(false);
+            link.tell_buckets(false, now_ns);
         }
     }
 
-    fn compare_buckets(&mut self, link: LinkIndex, vector: u64, is_answer: bool, theirs: &[u64]) {
+    fn compare_buckets(
+        &mut self,
+        link: LinkIndex,
+        vector: u64,
+        (is_answer, theirs): (bool, &[u64]),
+        now_ns: u64,
+    ) {
         if self.origins.hash(&self.reflected) != vector {
             return;
         }
@@ -529,7 +535,7 @@ impl Replica {
         {
             link.begin_repair(differing, places_count);
             if !is_answer {
-                link.tell_buckets(true);
+                link.tell_buckets(true, now_ns);
             }
         }
     }
