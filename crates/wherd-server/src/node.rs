@@ -344,6 +344,12 @@ impl Node {
         }
     }
 
+    /// Whether this run has numbered anything, or was linked to anybody.
+    pub(crate) fn has_begun(&self) -> bool {
+        let was_up = |neighbour: &Neighbour| neighbour.was_up.load(Ordering::Relaxed);
+        self.neighbours.iter().any(was_up) || self.lock().replica.sequence() > 0
+    }
+
     /// The newer run of this server that has taken its place.
     pub(crate) fn superseded_by(&self) -> Option<u64> {
         self.fenced.get().copied()

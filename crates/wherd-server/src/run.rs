@@ -104,6 +104,8 @@ pub enum RunError {
         server: String,
         /// That run.
         run: u64,
+        /// Whether this one had numbered anything or was linked to anybody.
+        has_begun: bool,
     },
     /// A file or folder of the run cannot be made.
     #[error("cannot write {}: {error}", path.display())]
@@ -140,14 +142,34 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let config = with_options(config, &options);
+    match run_once(&config, name, &options, 0, &shutdown).await {
+        // The clock was ahead in an earlier run, and no disk knew of it. Where it is another
+        // process, that one is the older from here on.
+        Err(RunError::Superseded {
+            run,
+            has_begun: false,
+            ..
+        }) => run_once(&config, name, &options, run, &shutdown).await,
+        ended => ended,
+    }
+}
+
+/// One run, with a number beyond `newest_run`.
+async fn run_once(
+    config: &Config,
+    name: &str,
+    options: &RunOptions,
+    newest_run: u64,
+    shutdown: &CancellationToken,
+) -> Result<(), RunError> {
     let server = config.server(name)?.clone();
-    let (places, places_warning) = Places::open(&config)?;
+    let (places, places_warning) = Places::open(config)?;
     let name = ServerName::new(name).unwrap_or_else(|error| {
         unreachable!("the configuration checked its names: {error}");
     });
-    let empty_replica = || node::empty_replica(&config, &server, &name);
+    let empty_replica = || node::empty_replica(config, &server, &name);
     let mut replica = empty_replica();
-    let stored = Stored::open(&config, &name, &mut replica)?;
+    let stored = Stored::open(config, &name, &mut replica)?;
     if stored.as_ref().is_some_and(|stored| stored.is_too_old) {
         replica = empty_replica();
     }
@@ -166,12 +188,13 @@ pub async fn run(
             &[("why", why.as_str().into())],
         );
     }
-    log_start(&log, &config, &listeners.addresses);
-    let newest_run = stored.as_ref().map_or(0, Stored::newest_run);
+    log_start(&log, config, &listeners.addresses);
+    let stored_run = stored.as_ref().map_or(0, Stored::newest_run);
+    let newest_run = newest_run.max(stored_run);
     let stop = shutdown.child_token();
-    let node = Node::new(&config, &server, replica, newest_run, log.clone(), stop);
+    let node = Node::new(config, &server, replica, newest_run, log.clone(), stop);
     let node = Arc::new(node);
-    let writing = stored.map(|stored| stored.go_on(&node, &config));
+    let writing = stored.map(|stored| stored.go_on(&node, config));
     if let Some(path) = &options.ports_file {
         write_ports_file(path, name.as_str(), &listeners.addresses, &log_file).map_err(
             |error| RunError::Write {
@@ -184,12 +207,12 @@ pub async fn run(
         .watchdog
         .start(Arc::clone(&node), log.clone(), || std::process::abort());
     serve(
-        &config,
+        config,
         &server,
         Arc::clone(&node),
         places,
         listeners,
-        &shutdown,
+        shutdown,
     )
     .await;
     if let (Some(journal), Some(writing)) = (&node.journal, writing) {
@@ -203,7 +226,12 @@ pub async fn run(
     log.close();
     node.superseded_by().map_or(Ok(()), |run| {
         let server = server.name;
-        Err(RunError::Superseded { server, run })
+        let has_begun = node.has_begun();
+        Err(RunError::Superseded {
+            server,
+            run,
+            has_begun,
+        })
     })
 }
 
@@ -360,7 +388,7 @@ async fn serve(
     links.close();
     let last_words = Duration::from_millis(config.replication.last_words_ms);
     let _ = tokio::time::timeout(last_words, links.wait()).await;
-    if node.superseded_by().is_some() {
+    if node.superseded_by().is_some() && node.has_begun() {
         // Whoever wonders why nobody serves here finds it in the status.
         let _ = tokio::time::timeout(SUPERSEDED_LINGER, shutdown.cancelled()).await;
     }

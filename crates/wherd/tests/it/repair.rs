@@ -1,13 +1,16 @@
 //! Duplicate names, clocks, digests, and what is forgotten.
 
 use std::fs;
+use std::net::TcpStream;
 use std::process::Stdio;
 
 use wherd_proto::frame::{self, BUCKETS, Frame, UpdatesWriter, WireVector};
 use wherd_proto::journal::{self, Kind, Owner};
 use wherd_proto::{AtText, Origin, ServerName, Update};
 
-use crate::herd::{Herd, Peer, Server, Setup, Stop, now_ns, program, shown, wait_for, wait_until};
+use crate::herd::{
+    Herd, Peer, Server, Setup, Stop, hello_with, now_ns, program, shown, wait_for, wait_until,
+};
 
 const PAIR: [(&str, &[&str]); 2] = [("Hill", &["Smith"]), ("Smith", &[])];
 
@@ -48,13 +51,54 @@ fn of_two_servers_with_one_name_the_newer_stays() {
         .spawn();
     let mut newer = newer.expect("it runs");
     older.wait_for_log(&["server.superseded", "from=Smith"]);
-    assert!(std::net::TcpStream::connect(older.clients).is_err());
+    assert!(TcpStream::connect(older.clients).is_err());
     assert!(older.get("/readyz").2.contains("superseded by run"));
     assert_eq!(herd.ended("Hill").code(), Some(76));
     let smith = herd.server("Smith");
     wait_until("a link to the newer", || smith.status().neighbours[0].is_up);
     newer.kill().expect("it runs");
     newer.wait().expect("its end");
+}
+
+/// As where the clock was years ahead, and the disk that knew of it is lost.
+#[test]
+fn a_run_that_has_numbered_nothing_goes_beyond_what_it_hears_of() {
+    let herd = Setup::of(&PAIR).only(&["Hill"]).bind();
+    let hill = herd.server("Hill");
+    let ahead = Origin {
+        server: ServerName::new("Hill").expect("a name"),
+        incarnation: u64::MAX >> 1,
+    };
+    wait_until("a run beyond it", || {
+        let is_there = hill.log().matches("server.start").count() == 2;
+        let Ok(stream) = TcpStream::connect(hill.links) else {
+            return false;
+        };
+        if is_there {
+            return true;
+        }
+        Peer::of(stream)
+            .client
+            .send(&hello_with("Smith", "Hill", |hello| {
+                hello.reflected = WireVector::from([(ahead.clone(), 5)]);
+            }));
+        false
+    });
+    let mut peer = Peer::linked_by(&hill, "Smith", |client, _| {
+        client.send(&hello_with("Smith", "Hill", |hello| {
+            hello.reflected = WireVector::from([(ahead.clone(), 5)]);
+        }));
+    });
+    hill.iamat("kiwi", "+1-2", "5");
+    // One that has numbered something is not the newer of the two.
+    let further = Origin {
+        incarnation: u64::MAX,
+        ..ahead
+    };
+    let mut have = Vec::new();
+    frame::write_have(&mut have, &WireVector::from([(further, 1)]));
+    peer.client.send(&have);
+    hill.wait_for_log(&["server.superseded", "newer=18446744073709551615"]);
 }
 
 #[test]
