@@ -15,6 +15,7 @@ mod herd;
 mod history;
 mod load;
 mod names;
+mod network;
 mod options;
 mod plan;
 mod proxy;
@@ -117,4 +118,11 @@ fn of_two_servers_with_one_name_the_newer_stays() {
 fn a_folder_of_another_server_or_process_is_refused() {
     let test = "a_folder_of_another_server_or_process_is_refused";
     with_seed(test, names::share_a_folder);
+}
+
+/// Two partitions; fifty with `WHERD_CHAOS_FULL=1`.
+#[test]
+fn a_network_that_falls_apart_loses_nothing() {
+    let test = "a_network_that_falls_apart_loses_nothing";
+    with_seed_where_possible(test, |options| network::partition(test, options));
 }

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::herd::{Server, program, wait_for};
+use crate::herd::{Server, program, settled, wait_for};
 use crate::history::Run;
 
 /// One server, through all of its runs.
@@ -82,9 +82,8 @@ impl Member {
         let mut command = program(&self.folder);
         if let Some((first, rest)) = self.wrapper.split_first() {
             let inner = command.get_program().to_owned();
-            let mut outer = within(first, &command);
-            outer.args(rest).arg(inner);
-            command = outer;
+            command = settled(Command::new(first), &self.folder);
+            command.args(rest).arg(inner);
         }
         command
             .arg("--config")
@@ -197,22 +196,6 @@ impl Member {
     fn lock(&self) -> MutexGuard<'_, Process> {
         self.process.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// Another program with the surroundings of this one.
-fn within(program: &str, inner: &Command) -> Command {
-    let mut outer = Command::new(program);
-    outer.stdout(Stdio::null());
-    if let Some(folder) = inner.get_current_dir() {
-        outer.current_dir(folder);
-    }
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => outer.env(name, value),
-            None => outer.env_remove(name),
-        };
-    }
-    outer
 }
 
 fn pid(child: &Child) -> Pid {

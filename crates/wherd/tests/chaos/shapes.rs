@@ -14,6 +14,7 @@ use crate::checker::{Checker, Counts, Promise};
 use crate::disk::{Failing, How, Injection, take_image};
 use crate::herd::{Client, FIVE, Server, now_text, shown, wait_for, wait_until};
 use crate::history::{Exchange, Finals};
+use crate::network::run;
 use crate::options::{Acknowledge, Folder, Options};
 use crate::server::Member;
 use crate::summary::Summary;
@@ -285,7 +286,7 @@ fn owed_by(image: &Image, exchange: &Exchange) -> Exchange {
 /// answered, and when there is room again all is well without a restart.
 pub(crate) fn fill_the_disk(options: &Options) -> Result<Summary, String> {
     let mount = "mount -t tmpfs -o size=4m none \"$0\"";
-    check_may(&["unshare", "--mount", "sh", "-c", mount, "/mnt"])?;
+    run(&["unshare", "--mount", "sh", "-c", mount, "/mnt"])?;
     let wrapper = format!("mkdir -p data/Hill && {mount} && exec \"$@\"");
     // The mount is the server's own, and goes with it.
     let wrapper = ["unshare", "--mount", "sh", "-c", &wrapper, "data/Hill"];
@@ -345,19 +346,6 @@ fn fill(path: &Path) -> io::Result<()> {
         while file.write_all(&bytes).is_ok() {}
     }
     Ok(())
-}
-
-/// Whether a command does here what it should.
-fn check_may(command: &[&str]) -> Result<(), String> {
-    let output = Command::new(command[0])
-        .args(&command[1..])
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| format!("{}: {error}", command[0]))?;
-    if output.status.success() {
-        return Ok(());
-    }
-    Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }
 
 /// An acknowledgement leaves the server after a flush that began when the report was written.

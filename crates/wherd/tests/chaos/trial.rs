@@ -67,6 +67,24 @@ impl Trial {
         pause_ms: u64,
         wrappers: &[(usize, &[&str])],
     ) -> Self {
+        let owned = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
+        let wrappers = wrappers
+            .iter()
+            .map(|(server, words)| (*server, owned(words)));
+        Self::start_on(name, options, pause_ms, |runtime, folder| {
+            let mut layout = Layout::with_proxies(runtime, folder, options.seed);
+            layout.wrappers = wrappers.collect();
+            layout
+        })
+    }
+
+    /// The same, wherever the layout says.
+    pub(crate) fn start_on(
+        name: &str,
+        options: &Options,
+        pause_ms: u64,
+        lay_out: impl FnOnce(&Runtime, &Path) -> Layout,
+    ) -> Self {
         let kept = Folder::create(&format!("{name}-{}", options.seed));
         let folder = kept.path();
         let runtime = Builder::new_multi_thread()
@@ -74,31 +92,13 @@ impl Trial {
             .enable_all()
             .build()
             .expect("a runtime");
-        let servers: Vec<Server> = FIVE.iter().map(|(name, _)| place(name, &folder)).collect();
-        let wires: Vec<_> = wires().iter().map(|_| Wire::new()).collect();
-        let dialled = listen_for_all(&runtime, &servers, &wires, options.seed);
-        for (own, server) in servers.iter().enumerate() {
-            let config = config(own, &servers, &dialled, options.acknowledge);
+        let layout = lay_out(&runtime, &folder);
+        for (own, server) in layout.servers.iter().enumerate() {
             let path = folder.join(format!("{}.toml", server.name));
-            fs::write(path, config).expect("written");
+            fs::write(path, layout.config(own, options.acknowledge)).expect("written");
         }
-        let data: &[&str] = if options.has_disks() {
-            &["--data-dir", "data"]
-        } else {
-            &["--ephemeral"]
-        };
-        let members: Vec<_> = servers
-            .into_iter()
-            .zip(FIVE)
-            .enumerate()
-            .map(|(place, (server, (name, _)))| {
-                let mut member = Member::new(server, name, &folder, data);
-                let wrapper = wrappers.iter().find(|wrapper| wrapper.0 == place);
-                let words = wrapper.map_or(&[][..], |wrapper| wrapper.1);
-                member.wrapper = words.iter().map(|&word| word.to_owned()).collect();
-                Arc::new(member)
-            })
-            .collect();
+        let members = layout.members(&folder, options);
+        let wires = layout.wires;
         let recorder = Recorder::create(&folder.join("history-0.jsonl"));
         let recorder = Arc::new(recorder.expect("a file"));
         let handle = runtime.handle();
@@ -367,45 +367,78 @@ pub(crate) fn place(name: &str, folder: &Path) -> Server {
     }
 }
 
-/// A proxy for each server that dials another: which address it dials.
-fn listen_for_all(
-    runtime: &Runtime,
-    servers: &[Server],
-    all: &[Arc<Wire>],
-    seed: u64,
-) -> BTreeMap<(usize, usize), SocketAddr> {
-    let mut dialled = BTreeMap::new();
-    for ((one, other), wire) in wires().into_iter().zip(all) {
-        let ways = [(one, other, Side::First), (other, one, Side::Second)];
-        for (dialler, target, side) in ways {
-            let handle = runtime.handle();
-            let seed = seed ^ dialled.len() as u64;
-            let to = servers[target].links;
-            let address = proxy::listen(handle, Arc::clone(wire), side, to, seed);
-            dialled.insert((dialler, target), address.expect("a port"));
-        }
-    }
-    dialled
+/// Where servers are, and what each dials to reach its neighbours.
+pub(crate) struct Layout {
+    /// As in [`FIVE`].
+    pub(crate) servers: Vec<Server>,
+    /// As in [`wires`], where there are proxies.
+    pub(crate) wires: Vec<Arc<Wire>>,
+    /// What a server dials for another, where that is not the other's own address.
+    pub(crate) dialled: BTreeMap<(usize, usize), SocketAddr>,
+    /// Commands that end in running a server, in the place of themselves.
+    pub(crate) wrappers: BTreeMap<usize, Vec<String>>,
+    /// What else is in the section `[herd]`.
+    pub(crate) herd: String,
 }
 
-/// What one server is told of the herd: its own ports, and its neighbours' proxies.
-fn config(
-    own: usize,
-    servers: &[Server],
-    dialled: &BTreeMap<(usize, usize), SocketAddr>,
-    acknowledge: Acknowledge,
-) -> String {
-    let mut toml = String::from("[herd]\nname = \"chaos\"\n");
-    toml += &format!("acknowledge = \"{acknowledge}\"\n");
-    for (place, (server, (_, talks_to))) in servers.iter().zip(FIVE).enumerate() {
-        // Servers that are no neighbours have no proxy between them, and never dial.
-        let links = dialled.get(&(own, place)).unwrap_or(&server.links);
-        toml += &format!(
-            "[servers.{}]\ntalks_to = {talks_to:?}\nclients = \"{}\"\nlinks = \"{links}\"\nhttp = \"{}\"\n",
-            server.name, server.clients, server.http
-        );
+impl Layout {
+    /// Servers on ports that were free, and a proxy for each that dials another.
+    fn with_proxies(runtime: &Runtime, folder: &Path, seed: u64) -> Self {
+        let servers: Vec<Server> = FIVE.iter().map(|(name, _)| place(name, folder)).collect();
+        let all: Vec<_> = wires().iter().map(|_| Wire::new()).collect();
+        let mut dialled = BTreeMap::new();
+        for ((one, other), wire) in wires().into_iter().zip(&all) {
+            let ways = [(one, other, Side::First), (other, one, Side::Second)];
+            for (dialler, target, side) in ways {
+                let handle = runtime.handle();
+                let seed = seed ^ dialled.len() as u64;
+                let to = servers[target].links;
+                let address = proxy::listen(handle, Arc::clone(wire), side, to, seed);
+                dialled.insert((dialler, target), address.expect("a port"));
+            }
+        }
+        Self {
+            servers,
+            wires: all,
+            dialled,
+            wrappers: BTreeMap::new(),
+            herd: String::new(),
+        }
     }
-    // Small journals, so that they are compacted all the time; and logs for people to read.
-    toml + "[journal]\ncompact_min_bytes = 65536\ncompact_factor = 2\n\
-            [log]\ntraffic_lines_per_second = 2000\nrotate_bytes = 33554432\nkeep = 2\n"
+
+    fn members(&self, folder: &Path, options: &Options) -> Vec<Arc<Member>> {
+        let data: &[&str] = if options.has_disks() {
+            &["--data-dir", "data"]
+        } else {
+            &["--ephemeral"]
+        };
+        let members = self.servers.iter().zip(FIVE).enumerate();
+        members
+            .map(|(number, (server, (name, _)))| {
+                let mut member = Member::new(server.clone(), name, folder, data);
+                member.wrapper = self.wrappers.get(&number).cloned().unwrap_or_default();
+                Arc::new(member)
+            })
+            .collect()
+    }
+
+    /// What one server is told of the herd: its own ports, and what it dials.
+    fn config(&self, own: usize, acknowledge: Acknowledge) -> String {
+        let mut toml = format!(
+            "[herd]\nname = \"chaos\"\nacknowledge = \"{acknowledge}\"\n{}",
+            self.herd
+        );
+        for (number, (server, (_, talks_to))) in self.servers.iter().zip(FIVE).enumerate() {
+            // Servers that are no neighbours have no proxy between them, and never dial.
+            let links = self.dialled.get(&(own, number)).unwrap_or(&server.links);
+            toml += &format!(
+                "[servers.{}]\ntalks_to = {talks_to:?}\nclients = \"{}\"\nlinks = \"{links}\"\n\
+                 http = \"{}\"\n",
+                server.name, server.clients, server.http
+            );
+        }
+        // Small journals, so that they are compacted all the time; and logs for people to read.
+        toml + "[journal]\ncompact_min_bytes = 65536\ncompact_factor = 2\n\
+                [log]\ntraffic_lines_per_second = 2000\nrotate_bytes = 33554432\nkeep = 2\n"
+    }
 }

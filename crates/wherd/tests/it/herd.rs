@@ -107,7 +107,8 @@ fn limited_program(folder: &Path, [soft, hard]: [u64; 2]) -> Command {
     settled(shell, folder)
 }
 
-fn settled(mut command: Command, folder: &Path) -> Command {
+/// Any program, in this folder and with nothing of the surroundings.
+pub(crate) fn settled(mut command: Command, folder: &Path) -> Command {
     command
         .current_dir(folder)
         .env_remove("WHERD_CONFIG")
