@@ -1,6 +1,8 @@
 //! Rounds of faults, each with peace after it and a check.
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -101,19 +103,29 @@ impl Damaged {
     /// Bits that changed are told at the start.
     fn check_told(&self, trial: &Trial) {
         let server = &trial.member(self.server).server;
-        let log = server.log();
-        // A log that was set aside since has nothing to tell here.
-        let log = log.get(self.log_bytes..).unwrap_or(&log);
+        let log = self.log_since(&server.log);
         let is_told = ["journal.damaged", "journal.torn"]
             .iter()
-            .any(|e| log.contains(e));
-        let is_rotated = !log.contains("server.start");
+            .any(|event| log.contains(event));
         assert!(
-            is_told || is_rotated || !matches!(self.damage, Damage::Bits(_)),
+            is_told || !matches!(self.damage, Damage::Bits(_)),
             "{} says nothing of {}",
             server.name,
             self.what
         );
+    }
+
+    /// What was logged since; a log that grew long was set aside meanwhile.
+    fn log_since(&self, log: &Path) -> String {
+        let now = fs::read(log).expect("a log");
+        let since = match now.get(self.log_bytes..) {
+            Some(since) => since.to_vec(),
+            None => {
+                let before = fs::read(log.with_extension("log.1")).expect("an older log");
+                [before.get(self.log_bytes..).unwrap_or_default(), &now].concat()
+            }
+        };
+        String::from_utf8_lossy(&since).into_owned()
     }
 }
 
@@ -139,7 +151,8 @@ impl Stage<'_> {
     fn damage(&mut self, server: usize, damage: Damage, random: &mut Random) -> Damaged {
         let (trial, name) = (&mut *self.trial, FIVE[server].0);
         trial.member(server).kill();
-        let log_bytes = trial.member(server).server.log().len();
+        let log = fs::metadata(&trial.member(server).server.log);
+        let log_bytes = log.expect("a log").len() as usize;
         let what = disk::damage(&trial.data(), name, damage, random);
         let what = format!("{}: {}", damage.word(), what.expect("a journal"));
         trial.recorder.event(&format!("{name}: {what}"));
