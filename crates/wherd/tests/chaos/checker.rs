@@ -204,6 +204,9 @@ impl<'a> Newest<'a> {
     }
 }
 
+/// A line, and what its answer told.
+type Seen<'a> = (&'a Exchange, Option<Value<'a>>);
+
 /// A page of the history, and what is found out about it.
 struct Page<'a> {
     /// The reports that somebody sent, by what they said: client, position and time.
@@ -213,7 +216,7 @@ struct Page<'a> {
     /// How each report was told first: every other time it is told the same.
     told: HashMap<&'a [u8], &'a [u8]>,
     /// What each run was seen to have, by client: acknowledgements and answers.
-    seen: BTreeMap<(Run, &'a [u8]), Vec<(&'a Exchange, Option<Value<'a>>)>>,
+    seen: BTreeMap<(Run, &'a [u8]), Vec<Seen<'a>>>,
     counts: Counts,
     faults: Vec<String>,
     told_of: BTreeMap<&'static str, usize>,
@@ -387,7 +390,7 @@ impl<'a> Page<'a> {
     }
 
     /// What was answered before a question was asked precedes its answer, or is it.
-    fn check_real_time(&mut self, run: Run, seen: &[(&'a Exchange, Option<Value<'a>>)]) {
+    fn check_real_time(&mut self, run: Run, seen: &[Seen<'a>]) {
         let answered_at = |exchange: &Exchange| exchange.answer.as_ref().map(|answer| answer.0);
         let mut by_answer: Vec<_> = seen.iter().collect();
         by_answer.sort_by_key(|(exchange, _)| answered_at(exchange));
@@ -411,7 +414,7 @@ impl<'a> Page<'a> {
     }
 
     /// On one connection the order of the lines is enough, however many were in flight.
-    fn check_connections(&mut self, run: Run, mut seen: Vec<(&'a Exchange, Option<Value<'a>>)>) {
+    fn check_connections(&mut self, run: Run, mut seen: Vec<Seen<'a>>) {
         seen.sort_by_key(|(exchange, _)| (exchange.connection, exchange.index));
         for lines in seen.chunk_by(|(a, _), (b, _)| a.connection == b.connection) {
             let mut newest = Newest::default();

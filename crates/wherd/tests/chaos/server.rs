@@ -206,7 +206,8 @@ fn pid(child: &Child) -> Pid {
 impl Drop for Member {
     fn drop(&mut self) {
         self.resume();
-        if let Some(mut child) = self.lock().child.take() {
+        let child = self.lock().child.take();
+        if let Some(mut child) = child {
             let _ = child.kill();
             let _ = child.wait();
         }
