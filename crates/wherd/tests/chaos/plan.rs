@@ -8,6 +8,7 @@ use wherd_sim::Random;
 
 use crate::disk::{Damage, Failing, How};
 use crate::herd::FIVE;
+use crate::options::Acknowledge;
 use crate::proxy::{Flow, Side, Weather};
 
 /// How long the faults of one round go on.
@@ -50,6 +51,9 @@ pub(crate) enum Kind {
     KillAfterAnswer(usize),
     /// `kill -9` of all servers at once, and a start.
     KillAll,
+    /// A machine is lost with its disk right after an answer: `kill -9`, an empty folder, and a
+    /// start.
+    Lose(usize),
     /// SIGTERM, and a start.
     Stop(usize),
     /// SIGSTOP, and SIGCONT.
@@ -72,6 +76,7 @@ impl Kind {
             Self::Kill(_) => "kill -9",
             Self::KillAfterAnswer(_) => "kill -9 right after an answer",
             Self::KillAll => "kill -9 of all servers",
+            Self::Lose(_) => "lost machine",
             Self::Stop(_) => "SIGTERM",
             Self::Pause(_) => "SIGSTOP",
             Self::Disk(_, failing, _) => match (failing.how, failing.call) {
@@ -101,6 +106,7 @@ impl fmt::Display for Kind {
             Self::KillAll => f.write_str(word),
             Self::Kill(server)
             | Self::KillAfterAnswer(server)
+            | Self::Lose(server)
             | Self::Stop(server)
             | Self::Pause(server) => write!(f, "{word}, {}", FIVE[*server].0),
             Self::Disk(server, failing, is_killed) => {
@@ -183,6 +189,7 @@ impl Kind {
         match self {
             Self::Kill(server)
             | Self::KillAfterAnswer(server)
+            | Self::Lose(server)
             | Self::Stop(server)
             | Self::Disk(server, ..)
             | Self::Pause(server) => vec![Taken::Server(*server)],
@@ -200,29 +207,25 @@ pub(crate) fn border(group: &BTreeSet<usize>) -> Vec<usize> {
     crossing.map(|(wire, _)| wire).collect()
 }
 
-/// Draws one round. `has_disks` where a server that dies keeps what it knew; where not, one server
-/// outlives the round, since what the last one knew is gone.
-pub(crate) fn draw(seed: u64, number: u64, has_disks: bool) -> Round {
+/// Draws one round, after which nothing needs to be lost of what was acknowledged so.
+///
+/// With `Memory` one server outlives the round, since what the last one knew is gone. With
+/// `Neighbour` one machine may be lost in the middle of it.
+pub(crate) fn draw(seed: u64, number: u64, acknowledge: Acknowledge) -> Round {
     let mut random = Random::new(seed.wrapping_add(number << 32));
+    let has_disks = acknowledge != Acknowledge::Memory;
     let window_ms = random.within(&WINDOW_MS);
     let survivor = (!has_disks).then(|| random.below(FIVE.len()));
     let damage = (has_disks && random.chance(DAMAGED)).then(|| draw_damage(&mut random));
     let wanted = random.within(&FAULTS);
     let mut faults: Vec<Fault> = Vec::new();
+    if matches!(acknowledge, Acknowledge::Neighbour(_)) {
+        let kind = Kind::Lose(random.below(FIVE.len()));
+        faults.push(draw_fault(&mut random, kind, window_ms));
+    }
     for _ in 0..wanted {
         let kind = draw_kind(&mut random, survivor);
-        let from_ms = random.within(&(0..window_ms - LASTING_MS.start));
-        let lasting_ms = if random.chance(UNTIL_THE_END) {
-            window_ms
-        } else {
-            random.within(&LASTING_MS)
-        };
-        let to_ms = (from_ms + lasting_ms).min(window_ms);
-        let fault = Fault {
-            from_ms,
-            to_ms,
-            kind,
-        };
+        let fault = draw_fault(&mut random, kind, window_ms);
         if !faults.iter().any(|other| fault.is_in_the_way_of(other)) {
             faults.push(fault);
         }
@@ -243,6 +246,20 @@ fn draw_damage(random: &mut Random) -> (usize, Damage) {
         _ => Damage::Wiped,
     };
     (random.below(FIVE.len()), damage)
+}
+
+fn draw_fault(random: &mut Random, kind: Kind, window_ms: u64) -> Fault {
+    let from_ms = random.within(&(0..window_ms - LASTING_MS.start));
+    let lasting_ms = if random.chance(UNTIL_THE_END) {
+        window_ms
+    } else {
+        random.within(&LASTING_MS)
+    };
+    Fault {
+        from_ms,
+        to_ms: (from_ms + lasting_ms).min(window_ms),
+        kind,
+    }
 }
 
 impl Fault {
@@ -346,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_seed_draws_the_same_round_again() {
-        let told = |seed| format!("{:?}", draw(seed, 3, true));
+        let told = |seed| format!("{:?}", draw(seed, 3, Acknowledge::Disk));
         assert_eq!(told(7), told(7));
         assert_ne!(told(7), told(8));
     }
@@ -355,7 +372,7 @@ mod tests {
     fn every_kind_of_fault_is_drawn_and_none_is_in_the_way_of_another() {
         let mut words = BTreeSet::new();
         for number in 0..500 {
-            let round = draw(1, number, true);
+            let round = draw(1, number, Acknowledge::Neighbour(1));
             for (place, fault) in round.faults.iter().enumerate() {
                 words.insert(fault.kind.word());
                 assert!(
@@ -369,13 +386,13 @@ mod tests {
                 );
             }
         }
-        assert_eq!(words.len(), 20, "{words:?}");
+        assert_eq!(words.len(), 21, "{words:?}");
     }
 
     #[test]
     fn without_disks_one_server_outlives_each_round() {
         for number in 0..500 {
-            let round = draw(1, number, false);
+            let round = draw(1, number, Acknowledge::Memory);
             let mortal: BTreeSet<_> = round
                 .faults
                 .iter()

@@ -38,7 +38,7 @@ pub(crate) fn play(options: &Options) -> Summary {
         if start.elapsed() >= Duration::from_secs(options.seconds) {
             break;
         }
-        let round = plan::draw(options.seed, number, options.has_disks());
+        let round = plan::draw(options.seed, number, options.acknowledge);
         play_round(&mut trial, &round, &mut summary);
     }
     trial.check_verify();
@@ -173,7 +173,9 @@ impl Stage<'_> {
                 trial.excuse(*server);
                 trial.member(*server).kill();
             }
-            Kind::KillAfterAnswer(server) => trial.member(*server).target(true),
+            Kind::KillAfterAnswer(server) | Kind::Lose(server) => {
+                trial.member(*server).target(true);
+            }
             Kind::KillAll => trial.kill_all(),
             Kind::Stop(server) => {
                 trial.excuse(*server);
@@ -202,6 +204,13 @@ impl Stage<'_> {
                 // Where no client was answered meanwhile it dies now.
                 trial.member(*server).target(false);
                 trial.member(*server).kill();
+                trial.member(*server).start();
+            }
+            Kind::Lose(server) => {
+                trial.member(*server).target(false);
+                trial.member(*server).kill();
+                let folder = trial.data().join(FIVE[*server].0);
+                fs::remove_dir_all(folder).expect("removed");
                 trial.member(*server).start();
             }
             Kind::KillAll => trial.start_all(),
