@@ -216,6 +216,16 @@ impl Link {
         }
     }
 
+    /// The settings have other numbers than before.
+    pub(crate) fn set_numbers(&mut self, settings: Settings, now_ns: u64) {
+        let is_interval_new = self.settings.digest_interval_ns != settings.digest_interval_ns;
+        self.settings = settings;
+        if is_interval_new && self.target != Target::Journal {
+            self.digest_due_at_ns = None;
+            self.arm_digest(now_ns, settings.digest_interval_ns);
+        }
+    }
+
     pub(crate) const fn set_tracing(&mut self, is_tracing: bool) {
         self.settings.is_tracing = is_tracing;
     }

@@ -182,6 +182,36 @@ impl Replica {
         }
     }
 
+    /// One more neighbour, whose link is down.
+    pub fn add_link(&mut self) -> LinkIndex {
+        self.links.push(None);
+        self.kept_by.push(0);
+        LinkIndex(self.links.len() - 1)
+    }
+
+    /// From here on the numbers of `settings` hold: limits, intervals and ages. What kind of server
+    /// this is stays as it was. Nothing that is held is given up for a smaller limit.
+    pub fn set_numbers(&mut self, settings: Settings, now_ns: u64) {
+        self.settings = Settings {
+            max_clients: settings.max_clients,
+            max_origins: settings.max_origins,
+            max_ahead_ns: settings.max_ahead_ns,
+            have_interval_ns: settings.have_interval_ns,
+            digest_interval_ns: settings.digest_interval_ns,
+            retention_ns: settings.retention_ns,
+            away_limit_ns: settings.away_limit_ns,
+            ..self.settings
+        };
+        for link in self.links.iter_mut().chain(&mut self.journal).flatten() {
+            link.set_numbers(self.settings, now_ns);
+        }
+        // A sweep that was due in an hour may be due in a second.
+        self.sweep = Sweep::default();
+        if self.has_what_will_be_over() {
+            self.sweep.arm(now_ns, &self.settings);
+        }
+    }
+
     /// Takes reports of clients, in their order, and pushes what became of each.
     ///
     /// `received_at_ns` is the wall clock since 1970; `now_ns` any clock that never goes back.

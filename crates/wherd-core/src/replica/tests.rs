@@ -1,6 +1,7 @@
 //! The rules of the core, one by one.
 
 mod journal;
+mod live;
 mod repair;
 
 use super::*;
