@@ -55,7 +55,7 @@ pub(crate) struct Node {
     kept_news: Notify,
     acknowledge_timeout: Duration,
     clock_tolerance: Duration,
-    /// Rung when the replica wants a tick and did not want one before.
+    /// Rung when the replica wants a tick sooner than it did before.
     tick_wanted: Notify,
     started: Instant,
 }
@@ -491,7 +491,10 @@ impl Node {
                 None => self.tick_wanted.notified().await,
                 Some(at_ns) => {
                     let wait = Duration::from_nanos(at_ns.saturating_sub(self.now_ns()));
-                    tokio::time::sleep(wait).await;
+                    let sooner = tokio::time::timeout(wait, self.tick_wanted.notified());
+                    if sooner.await.is_ok() {
+                        continue;
+                    }
                     self.change(|replica, now_ns, effects| {
                         replica.tick(now_ns, clock::wall_ns(), effects);
                     });
@@ -704,7 +707,7 @@ impl Node {
         input: impl FnOnce(&mut State, u64, &mut Vec<Effect>) -> R,
     ) -> R {
         let mut effects = Vec::new();
-        let wanted_tick = state.replica.next_tick_at_ns().is_some();
+        let tick_before = state.replica.next_tick_at_ns().unwrap_or(u64::MAX);
         let is_tracing = self.log.has_budget();
         state.replica.set_tracing(is_tracing);
         let before = state.replica.counts();
@@ -718,7 +721,7 @@ impl Node {
         if !is_tracing {
             self.leave_out_traces(before, state.replica.counts());
         }
-        let wants_tick = state.replica.next_tick_at_ns().is_some();
+        let next_tick = state.replica.next_tick_at_ns().unwrap_or(u64::MAX);
         drop(state);
         for effect in &effects {
             match effect {
@@ -728,7 +731,7 @@ impl Node {
                 Effect::Traced(_) => {}
             }
         }
-        if wants_tick && !wanted_tick {
+        if next_tick < tick_before {
             self.tick_wanted.notify_one();
         }
         result
