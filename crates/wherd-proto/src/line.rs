@@ -51,6 +51,11 @@ impl Lines {
         }
     }
 
+    /// From here on this is the limit, of a line that has begun, too.
+    pub const fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// Where the next bytes go, at least one.
     pub fn space(&mut self) -> &mut [u8] {
         self.buffer.copy_within(self.start..self.end, 0);
