@@ -204,6 +204,19 @@ words! {
 }
 
 words! {
+    /// Which lines are written to the log file.
+    LogLevel {
+        /// All of them, traffic included.
+        #[default]
+        Info = "info",
+        /// Only what the terminal is told, too.
+        Notice = "notice",
+        /// Only what is wrong.
+        Warning = "warning",
+    }
+}
+
+words! {
     /// Which places of a circle come first.
     Rank {
         /// The best known first, as the providers do.
@@ -325,6 +338,27 @@ impl Config {
     /// The names of all servers, in the order of the file.
     pub fn server_names(&self) -> impl Iterator<Item = &str> {
         self.servers.iter().map(|server| server.name.as_str())
+    }
+
+    /// Every setting that is a number, as `limits.line_bytes`, with what it is.
+    pub(crate) fn numbers(&self) -> impl Iterator<Item = (String, String)> {
+        let sections = [
+            ("journal", JournalConfig::SETTINGS, self.journal.values()),
+            ("limits", Limits::SETTINGS, self.limits.values()),
+            ("log", LogConfig::SETTINGS, self.log.values()),
+            (
+                "replication",
+                Replication::SETTINGS,
+                self.replication.values(),
+            ),
+        ];
+        sections
+            .into_iter()
+            .flat_map(|(section, settings, values)| {
+                let name = move |setting: &numbers::Setting| format!("{section}.{}", setting.key);
+                let values = values.into_iter().map(|value| value.to_string());
+                settings.iter().map(name).zip(values)
+            })
     }
 
     /// How many edges the herd has, each counted once.

@@ -12,7 +12,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::mistake::{Mistake, suggestion_or_list};
 use super::numbers::{JournalConfig, Limits, LogConfig, Replication, Setting};
-use super::{Acknowledge, LogFormat, Policy, Rank};
+use super::{Acknowledge, LogFormat, LogLevel, Policy, Rank};
 
 /// A file as it was typed; `None` where nothing, or nothing legible, was.
 #[derive(Debug, Default)]
@@ -98,6 +98,9 @@ impl ConfigFile {
             file.log_dir = section.text("dir");
             if let Some(format) = section.word::<LogFormat>("format") {
                 file.log.format = format;
+            }
+            if let Some(level) = section.word::<LogLevel>("level") {
+                file.log.level = level;
             }
         });
         root.section("places", |section| {

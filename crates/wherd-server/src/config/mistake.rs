@@ -88,6 +88,23 @@ impl Mistakes {
     pub fn list(&self) -> &[Mistake] {
         &self.list
     }
+
+    /// Each mistake in one line of text, with the number of the line that makes it, from 1.
+    pub fn lines(&self) -> impl Iterator<Item = (usize, String)> {
+        let text = self.text.inner();
+        self.list.iter().map(|mistake| {
+            let (span, label) = mistake.labels.first().cloned().unwrap_or_default();
+            let before = text.get(..span.start).unwrap_or(text);
+            let mut words = mistake.message.clone();
+            if label != "here" {
+                words = format!("{words}: {label}");
+            }
+            if let Some(help) = &mistake.help {
+                words = format!("{words}; {help}");
+            }
+            (before.matches('\n').count() + 1, words)
+        })
+    }
 }
 
 /// One mistake: what, where, and what to write.

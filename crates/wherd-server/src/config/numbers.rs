@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::LogFormat;
 use super::file::Section;
+use super::{LogFormat, LogLevel};
 
 /// What is known about a number before anyone types it.
 #[derive(Clone, Copy, Debug)]
@@ -201,6 +201,10 @@ numbers! {
         dir: PathBuf = PathBuf::from("logs");
         /// What a line looks like. Default `text`.
         format: LogFormat = LogFormat::Text;
+        /// Which lines are written to the file. Default `info`: all of them.
+        ///
+        /// The terminal is told what is a notice or a warning, whatever this says.
+        level: LogLevel = LogLevel::Info;
         ]
         /// Lines about traffic that are written in a second; the others are counted in one line.
         ///

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::numbers::{JournalConfig, Limits, LogConfig, Replication, Setting};
-use super::{Config, LogFormat, Policy, Rank, ServerConfig};
+use super::{Config, LogFormat, LogLevel, Policy, Rank, ServerConfig};
 
 /// The file that means `config`, every setting spelled out.
 pub(super) fn to_toml(config: &Config) -> String {
@@ -123,6 +123,13 @@ impl Writer {
             "format",
             &quoted(log.format.word()),
             log.format == default.format,
+        );
+        let levels = words(LogLevel::ALL.iter().map(|level| level.word()));
+        self.comment(&format!("Which lines are written at least: {levels}."));
+        self.line(
+            "level",
+            &quoted(log.level.word()),
+            log.level == default.level,
         );
         self.numbers(LogConfig::SETTINGS, &log.values());
     }

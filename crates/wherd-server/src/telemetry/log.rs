@@ -6,13 +6,13 @@
 //! into a buffer, and a thread of the log's own writes it out; another one writes to the terminal.
 
 use super::terminal::Terminal;
-use crate::config::{LogConfig, LogFormat};
+use crate::config::{LogConfig, LogFormat, LogLevel};
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -111,7 +111,11 @@ pub(crate) struct Log {
 }
 
 struct Shared {
-    format: LogFormat,
+    config: Mutex<LogConfig>,
+    /// Traffic has no budget, but for what the level leaves out.
+    is_complete: bool,
+    /// The least [`Level`] that is written.
+    level: AtomicU8,
     terminal: Arc<Terminal>,
     waiting: Mutex<Waiting>,
     has_lines: Condvar,
@@ -124,6 +128,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Waiting {
+    /// How lines are written from here on.
+    format: LogFormat,
     lines: Vec<u8>,
     is_closed: bool,
     /// The second that `second_text` spells.
@@ -167,27 +173,22 @@ impl Log {
     pub(crate) fn open(name: &str, config: &LogConfig, is_complete: bool) -> std::io::Result<Self> {
         let terminal = Arc::new(Terminal::open(std::io::stderr())?);
         let file = RotatedFile::open(log_path(&config.dir, name), config, Arc::clone(&terminal))?;
-        let per_second = |lines: u64| match i64::try_from(lines) {
-            Ok(lines) if !is_complete => lines,
-            _ => i64::MAX / 2,
-        };
-        let budgets = [
-            per_second(config.traffic_lines_per_second),
-            per_second(config.connection_lines_per_second),
-        ];
         let shared = Arc::new(Shared {
-            format: config.format,
+            config: Mutex::new(config.clone()),
+            is_complete,
+            level: AtomicU8::new(0),
             terminal,
             waiting: Mutex::default(),
             has_lines: Condvar::new(),
-            budget: AtomicI64::new(budgets[0]),
-            connection_budget: AtomicI64::new(budgets[1]),
+            budget: AtomicI64::new(0),
+            connection_budget: AtomicI64::new(0),
             left_out: Default::default(),
         });
+        shared.configure(config);
         let writer = Arc::clone(&shared);
         let thread = std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || writer.write_out(file, budgets))?;
+            .spawn(move || writer.write_out(file))?;
         let writer = Writer {
             shared: Arc::clone(&shared),
             thread: Mutex::new(Some(thread)),
@@ -203,7 +204,14 @@ impl Log {
         if level > Level::Info {
             self.shared.tell_terminal(name, fields);
         }
-        self.shared.push(name, fields);
+        if level as u8 >= self.shared.level.load(Ordering::Relaxed) {
+            self.shared.push(name, fields);
+        }
+    }
+
+    /// From here on another configuration holds. The folder stays: there is one file.
+    pub(crate) fn reconfigure(&self, config: &LogConfig) {
+        self.shared.configure(config);
     }
 
     /// Writes out what waits, to the terminal as far as it takes it at once. What is told from then
@@ -260,6 +268,40 @@ impl Shared {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn configure(&self, config: &LogConfig) {
+        let level = match config.level {
+            LogLevel::Info => Level::Info,
+            LogLevel::Notice => Level::Notice,
+            LogLevel::Warning => Level::Warning,
+        };
+        let level_before = self.level.swap(level as u8, Ordering::Relaxed);
+        if level_before > Level::Info as u8 {
+            // A level left it out, and not the budget.
+            self.left_out
+                .iter()
+                .for_each(|count| count.store(0, Ordering::Relaxed));
+        }
+        self.lock().format = config.format;
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
+        self.begin_period();
+    }
+
+    /// Traffic and connections may be written again, where lines of their level are at all.
+    fn begin_period(&self) {
+        let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let per_second = |lines: u64| match i64::try_from(lines) {
+            _ if self.level.load(Ordering::Relaxed) > Level::Info as u8 => 0,
+            Ok(lines) if !self.is_complete => lines,
+            _ => i64::MAX / 2,
+        };
+        for (budget, lines) in [
+            (&self.budget, config.traffic_lines_per_second),
+            (&self.connection_budget, config.connection_lines_per_second),
+        ] {
+            budget.store(per_second(lines), Ordering::Relaxed);
+        }
+    }
+
     fn push(&self, name: &str, fields: Fields<'_>) {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
@@ -272,7 +314,7 @@ impl Shared {
             return;
         }
         let is_first = waiting.lines.is_empty();
-        waiting.push(self.format, now, name, fields);
+        waiting.push(now, name, fields);
         drop(waiting);
         if is_first {
             self.has_lines.notify_one();
@@ -289,7 +331,7 @@ impl Shared {
     }
 
     /// The writing thread: until the log is closed and all is written.
-    fn write_out(&self, mut file: RotatedFile, budgets: [i64; 2]) {
+    fn write_out(&self, mut file: RotatedFile) {
         let (mut lines, mut period_began) = (Vec::new(), Instant::now());
         loop {
             let is_closed = {
@@ -301,12 +343,12 @@ impl Shared {
                 std::mem::swap(&mut waiting.lines, &mut lines);
                 waiting.is_closed
             };
+            file.configure(&self.config.lock().unwrap_or_else(PoisonError::into_inner));
             file.write(&lines);
             lines.clear();
             if period_began.elapsed() >= BUDGET_PERIOD || is_closed {
                 period_began = Instant::now();
-                self.budget.store(budgets[0], Ordering::Relaxed);
-                self.connection_budget.store(budgets[1], Ordering::Relaxed);
+                self.begin_period();
                 self.sum_up();
             }
             if !is_closed {
@@ -327,14 +369,15 @@ impl Shared {
             .filter(|(_, count)| *count > 0)
             .map(|(name, count)| (name, Value::Number(count)))
             .collect();
-        if !fields.is_empty() {
+        let is_told = self.level.load(Ordering::Relaxed) == Level::Info as u8;
+        if is_told && !fields.is_empty() {
             self.push("log.left_out", &fields);
         }
     }
 }
 
 impl Waiting {
-    fn push(&mut self, format: LogFormat, now: Duration, name: &str, fields: Fields<'_>) {
+    fn push(&mut self, now: Duration, name: &str, fields: Fields<'_>) {
         if now.as_secs() != self.second || self.second_text.is_empty() {
             self.second = now.as_secs();
             let second = jiff::Timestamp::from_second(self.second as i64).unwrap_or_default();
@@ -342,7 +385,7 @@ impl Waiting {
         }
         let (second, micros) = (&self.second_text, now.subsec_micros());
         let out = &mut self.lines;
-        match format {
+        match self.format {
             LogFormat::Text => {
                 // Writing to memory does not fail.
                 let _ = write!(out, "{second}.{micros:06}Z {name}");
@@ -508,6 +551,10 @@ impl RotatedFile {
         })
     }
 
+    fn configure(&mut self, config: &LogConfig) {
+        (self.rotate_bytes, self.keep) = (config.rotate_bytes, config.keep);
+    }
+
     /// Writes lines; a log that cannot be written is told once, and costs no reply.
     fn write(&mut self, lines: &[u8]) {
         if lines.is_empty() {
@@ -563,9 +610,11 @@ mod tests {
     use super::*;
 
     fn line(format: LogFormat, fields: Fields<'_>) -> String {
-        let mut waiting = Waiting::default();
-        waiting.push(
+        let mut waiting = Waiting {
             format,
+            ..Waiting::default()
+        };
+        waiting.push(
             Duration::new(1_621_464_827, 959_498_503),
             "client.in",
             fields,
@@ -686,6 +735,49 @@ mod tests {
             "{text}"
         );
         assert!(text.contains(" an.event\n"), "events have no budget");
+    }
+
+    #[test]
+    fn a_level_leaves_out_what_matters_less() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let mut config = config(dir.path(), 1000);
+        config.level = LogLevel::Notice;
+        let log = Log::open("Hill", &config, true).expect("a log");
+        let tell = |round: &str| {
+            log.traffic(Traffic::ClientIn, &[("round", round.into())]);
+            log.connection(Traffic::ClientOpen, &[("round", round.into())]);
+            log.event(Level::Info, "an.info", &[("round", round.into())]);
+            log.event(Level::Notice, "a.notice", &[("round", round.into())]);
+            log.event(Level::Warning, "a.warning", &[("round", round.into())]);
+        };
+        tell("first");
+        config.level = LogLevel::Warning;
+        log.reconfigure(&config);
+        tell("second");
+        config.level = LogLevel::Info;
+        config.format = LogFormat::Json;
+        log.reconfigure(&config);
+        tell("third");
+        drop(log);
+        let text = std::fs::read_to_string(dir.path().join("Hill.log")).expect("the log");
+        let mut lines = text.lines();
+        for expected in [
+            " a.notice round=first",
+            " a.warning round=first",
+            " a.warning round=second",
+            r#""event":"client.in","round":"third"}"#,
+            r#""event":"client.open","round":"third"}"#,
+            r#""event":"an.info","round":"third"}"#,
+            r#""event":"a.notice","round":"third"}"#,
+            r#""event":"a.warning","round":"third"}"#,
+        ] {
+            let line = lines
+                .next()
+                .unwrap_or_else(|| panic!("no {expected} in {text}"));
+            assert!(line.ends_with(expected), "{line} is not {expected}");
+        }
+        // What a level leaves out is not counted.
+        assert!(!text.contains("left_out"), "{text}");
     }
 
     #[test]
