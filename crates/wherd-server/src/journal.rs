@@ -12,8 +12,8 @@ mod folder;
 mod replay;
 
 use crate::clock;
-use crate::config::JournalConfig;
 use crate::node::Node;
+use crate::settings::Live;
 use crate::telemetry::{Level, Value};
 pub(crate) use folder::Folder;
 pub use folder::JournalError;
@@ -136,6 +136,11 @@ impl Journal {
         self.want(Wanted::Now);
     }
 
+    /// Lets the thread see what has changed.
+    pub(crate) fn look_soon(&self) {
+        self.want(Wanted::Now);
+    }
+
     /// Lets the thread write what there is, and end.
     pub(crate) fn stop(&self) {
         self.want(Wanted::Stop);
@@ -227,7 +232,7 @@ pub(crate) struct Worker {
     node: Arc<Node>,
     journal: Arc<Journal>,
     folder: Folder,
-    settings: JournalConfig,
+    settings: Live,
     /// `None` after a failure.
     current: Option<Writer>,
     /// While the current file is compacted, or has no successor yet.
@@ -246,14 +251,13 @@ impl Worker {
         node: Arc<Node>,
         journal: Arc<Journal>,
         folder: Folder,
-        settings: JournalConfig,
         sound: Option<&Replayed>,
     ) -> Self {
         let mut worker = Self {
+            settings: node.live(),
             node,
             journal,
             folder,
-            settings,
             current: None,
             next: None,
             retry_at: Instant::now(),
@@ -290,6 +294,10 @@ impl Worker {
         let _guard = AbortOnPanic;
         loop {
             let is_last = self.journal.wait(self.deadline());
+            if self.settings.refresh() {
+                // What would be tried again in an hour may be due now.
+                self.retry_at = self.retry_at.min(Instant::now() + self.retry_interval());
+            }
             self.turn();
             if is_last {
                 return;
@@ -394,8 +402,8 @@ impl Worker {
         }
         let bytes = self.current.as_ref().map_or(0, |writer| writer.bytes_count);
         let live_bytes = self.node.live_bytes() as u64;
-        let most = live_bytes.saturating_mul(self.settings.compact_factor);
-        let is_outgrown = bytes > most.max(self.settings.compact_min_bytes);
+        let most = live_bytes.saturating_mul(self.settings.journal.compact_factor);
+        let is_outgrown = bytes > most.max(self.settings.journal.compact_min_bytes);
         is_outgrown || (self.is_compaction_wanted() && Instant::now() >= self.rested_at())
     }
 
@@ -480,8 +488,8 @@ impl Worker {
         self.journal.tell(|progress| progress.refused = refused);
     }
 
-    const fn retry_interval(&self) -> Duration {
-        Duration::from_millis(self.settings.retry_ms)
+    fn retry_interval(&self) -> Duration {
+        Duration::from_millis(self.settings.journal.retry_ms)
     }
 
     fn note_size(&self) {

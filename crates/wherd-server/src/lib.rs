@@ -4,7 +4,8 @@
 //! them. In reading order: [`run`] opens and closes everything, [`config`] says what to open,
 //! `access` holds the front ends, `service` the verbs that they share, `node` the replicated
 //! state behind its one lock, `journal` what outlives it, `neighbour` the links, `limits` what
-//! the process may have open, `watchdog` who sees that all this goes on.
+//! the process may have open, `watchdog` who sees that all this goes on, `reload` what
+//! may change meanwhile.
 
 pub mod config;
 pub mod status;
@@ -17,6 +18,8 @@ mod service;
 mod journal;
 mod neighbour;
 mod node;
+mod reload;
+mod settings;
 
 mod clock;
 mod places;

@@ -8,6 +8,7 @@ use crate::access::acceptor::Acceptor;
 use crate::clock;
 use crate::config::{Address, Config};
 use crate::node::{Adopted, Neighbour, Node, NotAdopted};
+use crate::settings::Live;
 use crate::telemetry::{Level, Traffic, Value};
 use crate::watchdog::Task;
 use std::convert::Infallible;
@@ -21,6 +22,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wherd_core::LinkIndex;
 use wherd_proto::frame::{self, Frame, Hello, PROTOCOL_VERSION};
@@ -66,19 +68,16 @@ impl LinkSettings {
     }
 }
 
-/// Dials a neighbour whenever there is no link to it, until the stop; carries what it dialled to
-/// its end.
-pub(crate) async fn keep_linked(
-    node: Arc<Node>,
-    link: LinkIndex,
-    address: Address,
-    settings: LinkSettings,
-) {
-    let mut pause = settings.redial_min;
-    while !node.stop.is_cancelled() {
+/// Dials a neighbour whenever there is no link to it, until `end`; carries what it dialled to its
+/// own end.
+pub(crate) async fn keep_linked(node: Arc<Node>, link: LinkIndex, end: CancellationToken) {
+    let mut settings = node.live();
+    let mut pause = settings.links.redial_min;
+    while !end.is_cancelled() {
         let begun_at = Instant::now();
-        let dialling = dial(&node, link, &address, settings);
-        match node.stop.run_until_cancelled(dialling).await {
+        let address = node.neighbours[link.0].address();
+        let dialling = dial(&node, link, &address);
+        match end.run_until_cancelled(dialling).await {
             None => return,
             Some(Ok(None)) => {}
             Some(Ok(Some(dialled))) => dialled.carry(&node).await,
@@ -92,16 +91,18 @@ pub(crate) async fn keep_linked(
             while node.is_linked(link) {
                 node.neighbours[link.0].dial_wanted.notified().await;
             }
-            if begun_at.elapsed() >= settings.redial_max {
-                pause = settings.redial_min;
+            settings.refresh();
+            let (redial_min, redial_max) = (settings.links.redial_min, settings.links.redial_max);
+            if begun_at.elapsed() >= redial_max {
+                pause = redial_min;
             } else {
                 // It did not come up, or broke at once. Full jitter: servers that lost each other
                 // at once do not dial in step.
-                tokio::time::sleep(pause.mul_f64(fastrand::f64())).await;
-                pause = (pause * 2).min(settings.redial_max);
+                tokio::time::sleep(pause.min(redial_max).mul_f64(fastrand::f64())).await;
+                pause = (pause * 2).min(redial_max);
             }
         };
-        node.stop.run_until_cancelled(waiting).await;
+        end.run_until_cancelled(waiting).await;
     }
 }
 
@@ -118,34 +119,24 @@ fn log_no_link(node: &Node, link: LinkIndex, error: &io::Error) {
 }
 
 /// Dials a neighbour, unless there is a link to it already.
-async fn dial(
-    node: &Node,
-    link: LinkIndex,
-    address: &Address,
-    settings: LinkSettings,
-) -> io::Result<Option<UpLink>> {
+async fn dial(node: &Node, link: LinkIndex, address: &Address) -> io::Result<Option<UpLink>> {
     let is_dialled = &node.neighbours[link.0].is_dialled;
     is_dialled.store(true, Ordering::Relaxed);
     // From here on the neighbour's own dial is turned away; if it came before, it is the link.
     let reached = if node.is_linked(link) {
         Ok(None)
     } else {
-        reach(node, link, address, settings).await.map(Some)
+        reach(node, link, address).await.map(Some)
     };
     is_dialled.store(false, Ordering::Relaxed);
     reached
 }
 
 /// Connects, says HELLO and hears it.
-async fn reach(
-    node: &Node,
-    link: LinkIndex,
-    address: &Address,
-    settings: LinkSettings,
-) -> io::Result<UpLink> {
+async fn reach(node: &Node, link: LinkIndex, address: &Address) -> io::Result<UpLink> {
     let stream = timeout(DIAL_TIMEOUT, TcpStream::connect(address.pair())).await??;
     stream.set_nodelay(true)?;
-    let mut connection = Connection::new(stream, settings);
+    let mut connection = Connection::new(stream, node.live());
     let name = &node.neighbours[link.0].name;
     connection.say_hello(node, name).await?;
     let hello = match connection.hear_hello().await? {
@@ -175,23 +166,13 @@ async fn reach(
 }
 
 /// Accepts neighbours until the stop; each link is carried to its end by a task of `links`.
-pub(crate) async fn accept(
-    node: Arc<Node>,
-    listener: TcpListener,
-    settings: LinkSettings,
-    links: TaskTracker,
-) {
-    let accepting = accept_all(&node, &listener, settings, &links);
+pub(crate) async fn accept(node: Arc<Node>, listener: TcpListener, links: TaskTracker) {
+    let accepting = accept_all(&node, &listener, &links);
     let accepting = node.watchdog.watch(Task::LinksAccept, accepting);
     node.stop.run_until_cancelled(accepting).await;
 }
 
-async fn accept_all(
-    node: &Arc<Node>,
-    listener: &TcpListener,
-    settings: LinkSettings,
-    links: &TaskTracker,
-) -> Infallible {
+async fn accept_all(node: &Arc<Node>, listener: &TcpListener, links: &TaskTracker) -> Infallible {
     let seats = Arc::new(Semaphore::new(MAX_STRANGERS));
     let failures = &node.metrics.accept_failures[1];
     let mut acceptor =
@@ -203,7 +184,7 @@ async fn accept_all(
         let (node, spares) = (Arc::clone(node), acceptor.spares());
         let watchdog = Arc::clone(&node.watchdog);
         let link = async move {
-            let answered = answer(&node, stream, settings);
+            let answered = answer(&node, stream);
             let answered = node.stop.run_until_cancelled(answered).await;
             drop(seat);
             match answered {
@@ -228,9 +209,9 @@ fn log_refused(node: &Node, address: SocketAddr, error: &io::Error) {
 }
 
 /// Hears HELLO, and answers it or refuses.
-async fn answer(node: &Node, stream: TcpStream, settings: LinkSettings) -> io::Result<UpLink> {
+async fn answer(node: &Node, stream: TcpStream) -> io::Result<UpLink> {
     stream.set_nodelay(true)?;
-    let mut connection = Connection::new(stream, settings);
+    let mut connection = Connection::new(stream, node.live());
     let heard = connection.hear_hello().await.inspect_err(|error| {
         if error.kind() == io::ErrorKind::InvalidData {
             node.metrics.bad_frames.increment(1);
@@ -239,11 +220,7 @@ async fn answer(node: &Node, stream: TcpStream, settings: LinkSettings) -> io::R
     let Heard::Hello(hello) = heard else {
         return Err(invalid("a frame before HELLO"));
     };
-    let link = node
-        .neighbours
-        .iter()
-        .position(|n| n.name == hello.origin.server)
-        .map(LinkIndex);
+    let link = node.neighbours.find(&hello.origin.server);
     let link = link.ok_or_else(|| format!("{} is no neighbour", hello.origin.server));
     let checked = check_hello(node, &hello).map_err(|error| error.to_string());
     let accepted = checked.and(link).map_err(NotAdopted::Refused);
@@ -306,11 +283,11 @@ struct Connection {
     reader: FrameReader,
     writer: OwnedWriteHalf,
     address: String,
-    settings: LinkSettings,
+    settings: Live,
 }
 
 impl Connection {
-    fn new(stream: TcpStream, settings: LinkSettings) -> Self {
+    fn new(stream: TcpStream, settings: Live) -> Self {
         let address = stream
             .peer_addr()
             .map_or_else(|_| "gone".into(), |a| a.to_string());
@@ -318,7 +295,7 @@ impl Connection {
         let reader = FrameReader {
             socket,
             buffer: Vec::new(),
-            limit: settings.frame_bytes,
+            limit: settings.links.frame_bytes,
         };
         Self {
             reader,
@@ -373,7 +350,11 @@ impl Connection {
     }
 
     async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        timeout(self.settings.stalled_timeout, self.writer.write_all(bytes)).await?
+        timeout(
+            self.settings.links.stalled_timeout,
+            self.writer.write_all(bytes),
+        )
+        .await?
     }
 }
 
@@ -406,7 +387,7 @@ impl UpLink {
         let outlet = Outlet {
             connection: number,
             socket: Arc::clone(&socket),
-            frame_bytes: settings.frame_bytes,
+            frame_bytes: settings.links.frame_bytes,
             waiting: Vec::with_capacity(DRAIN_BYTES),
             written: 0,
             last_write_ns: node.now_ns(),
@@ -415,9 +396,9 @@ impl UpLink {
         outlet.install(&node.neighbours[link.0]);
         node.log_link_up(link, &hello, &address);
         let why = tokio::select! {
-            why = read_loop(node, link, number, reader, settings) => why,
+            why = read_loop(node, link, number, reader) => why,
             why = write_loop(node, link, number, socket, settings) => why,
-            () = adopted.replaced.cancelled() => io::Error::other("a newer connection took its place"),
+            () = adopted.replaced.cancelled() => io::Error::other(node.neighbours[link.0].why_closed()),
         };
         if why.kind() == io::ErrorKind::InvalidData {
             node.metrics.bad_frames.increment(1);
@@ -441,9 +422,11 @@ async fn read_loop(
     link: LinkIndex,
     connection: u64,
     mut reader: FrameReader,
-    settings: LinkSettings,
 ) -> io::Error {
+    let mut settings = node.live();
     loop {
+        settings.refresh();
+        reader.limit = settings.links.frame_bytes;
         let mut frames = Vec::new();
         let taken = match reader.take_frames(usize::MAX, &mut frames) {
             Ok(bytes) => bytes,
@@ -464,7 +447,7 @@ async fn read_loop(
             // The write loop shares this task, and others this thread.
             tokio::task::yield_now().await;
         }
-        match timeout(settings.dead_after, reader.read()).await {
+        match timeout(settings.links.dead_after, reader.read()).await {
             Ok(Ok(bytes)) => node.metrics.link_bytes_received.increment(bytes as u64),
             Ok(Err(error)) => return error,
             Err(_) => return io::Error::other("no sign of life"),
@@ -561,7 +544,7 @@ impl Outlet {
         }
     }
 
-    fn ping_at_ns(&self, settings: LinkSettings) -> u64 {
+    fn ping_at_ns(&self, settings: &LinkSettings) -> u64 {
         self.last_write_ns + settings.ping_interval.as_nanos() as u64
     }
 
@@ -613,10 +596,11 @@ async fn write_loop(
     link: LinkIndex,
     connection: u64,
     socket: Arc<OwnedWriteHalf>,
-    settings: LinkSettings,
+    mut settings: Live,
 ) -> io::Error {
     let neighbour = &node.neighbours[link.0];
     loop {
+        settings.refresh();
         let flushed = match neighbour.outlet().as_mut() {
             Some(outlet) => outlet.flush(node, link),
             None => return io::Error::other("the link is down"),
@@ -624,7 +608,7 @@ async fn write_loop(
         match flushed {
             Ok(Flushed::More) => tokio::task::yield_now().await,
             Ok(Flushed::Blocked) => {
-                match timeout(settings.stalled_timeout, socket.writable()).await {
+                match timeout(settings.links.stalled_timeout, socket.writable()).await {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => return error,
                     Err(_) => return io::Error::other("the neighbour does not read"),
@@ -642,7 +626,7 @@ async fn write_loop(
                 let ping_at = neighbour
                     .outlet()
                     .as_ref()
-                    .map(|outlet| outlet.ping_at_ns(settings));
+                    .map(|outlet| outlet.ping_at_ns(&settings.links));
                 let wait_ns = ping_at.unwrap_or_default().saturating_sub(node.now_ns());
                 let wanted = neighbour.send_wanted.notified();
                 if timeout(Duration::from_nanos(wait_ns), wanted)

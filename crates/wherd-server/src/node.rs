@@ -1,20 +1,22 @@
 //! The one place where replicated state is locked, changed and acted on.
 
+pub(crate) mod neighbours;
+
 use crate::clock;
-use crate::config::{self, Acknowledge, Config, ServerConfig};
+use crate::config::{self, Acknowledge, Address, Config, ServerConfig};
 use crate::journal::{Journal, NotKept};
 use crate::neighbour::{self, Outlet};
+use crate::settings::{Live, Settings};
 use crate::status::{DigestAnswer, NeighbourStatus};
 use crate::telemetry::{Level, Log, Metrics, Reading, Traffic, Value};
 use crate::watchdog::{Core, Watchdog};
+use neighbours::Neighbours;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
-use wherd_core::{
-    Counts, Effect, Fate, LinkFault, LinkIndex, Outcome, Policy, Replica, Settings, Trace,
-};
+use wherd_core::{Counts, Effect, Fate, LinkFault, LinkIndex, Outcome, Policy, Replica, Trace};
 use wherd_proto::frame::{Frame, Hello, PROTOCOL_VERSION};
 use wherd_proto::journal::Owner;
 use wherd_proto::{AtText, Origin, Position, Report, ServerName, reply};
@@ -32,7 +34,7 @@ const CORE_STEP: Duration = Duration::from_millis(1);
 pub(crate) struct Node {
     pub(crate) origin: Origin,
     pub(crate) herd: String,
-    pub(crate) neighbours: Vec<Neighbour>,
+    pub(crate) neighbours: Neighbours,
     pub(crate) log: Log,
     pub(crate) metrics: Metrics,
     pub(crate) watchdog: Arc<Watchdog>,
@@ -47,14 +49,12 @@ pub(crate) struct Node {
     turns_count: AtomicU64,
     /// `None` where everything is in memory.
     pub(crate) journal: Option<Arc<Journal>>,
-    /// Whether acknowledgements here wait for neighbours.
-    wants_kept: bool,
+    /// What a reload changes.
+    pub(crate) settings: watch::Sender<Arc<Settings>>,
     /// Whether those of a neighbour wait for this server.
     is_kept_wanted: AtomicBool,
     /// Rung when more is kept, here or at neighbours.
     kept_news: Notify,
-    acknowledge_timeout: Duration,
-    clock_tolerance: Duration,
     /// Rung when the replica wants a tick sooner than it did before.
     tick_wanted: Notify,
     started: Instant,
@@ -63,6 +63,12 @@ pub(crate) struct Node {
 /// A neighbour, whether there is a link or not.
 pub(crate) struct Neighbour {
     pub(crate) name: ServerName,
+    /// Where it is dialled.
+    address: Mutex<Address>,
+    /// Whether it is a neighbour just now, and not only was one. Changed with the state locked.
+    is_wanted: AtomicBool,
+    /// Why its link is closed from here, where that is not for a newer connection.
+    closed_for: Mutex<Option<&'static str>>,
     /// Rung when its link has something to send.
     pub(crate) send_wanted: Notify,
     /// Rung when its link went down: time to dial.
@@ -113,9 +119,9 @@ pub(crate) enum NotAdopted {
     Refused(String),
 }
 
-/// An empty replica of a server, whose run has not begun: a journal may have to be replayed first.
-pub(crate) fn empty_replica(config: &Config, server: &ServerConfig, name: &ServerName) -> Replica {
-    let settings = Settings {
+/// What the core is told of the configuration.
+fn core_settings(config: &Config) -> wherd_core::Settings {
+    wherd_core::Settings {
         policy: match config.herd.policy {
             config::Policy::Flood => Policy::Flood,
         },
@@ -127,14 +133,19 @@ pub(crate) fn empty_replica(config: &Config, server: &ServerConfig, name: &Serve
         digest_interval_ns: config.replication.digest_interval_s * 1_000_000_000,
         retention_ns: config.replication.retention_s * 1_000_000_000,
         away_limit_ns: config.replication.away_limit_s * 1_000_000_000,
-        ..Settings::default()
-    };
+        ..wherd_core::Settings::default()
+    }
+}
+
+/// An empty replica of a server, whose run has not begun: a journal may have to be replayed first.
+pub(crate) fn empty_replica(config: &Config, server: &ServerConfig, name: &ServerName) -> Replica {
     let not_begun = Origin {
         server: name.clone(),
         incarnation: 0,
     };
     let hash_keys = (random(), random());
-    Replica::new(&not_begun, server.neighbours.len(), settings, hash_keys)
+    let (links_count, settings) = (server.neighbours.len(), core_settings(config));
+    Replica::new(&not_begun, links_count, settings, hash_keys)
 }
 
 impl Node {
@@ -148,9 +159,10 @@ impl Node {
         log: Log,
         stop: CancellationToken,
     ) -> Self {
-        let names = server.neighbours.iter();
-        let names = names.filter_map(|name| ServerName::new(name).ok());
-        let neighbours: Vec<_> = names.map(Neighbour::new).collect();
+        let configured = neighbours::configured(config, server);
+        let neighbours: Vec<_> = configured
+            .map(|(name, address)| Neighbour::new(name, address))
+            .collect();
         replica.begin_run(fresh_incarnation(newest_run.max(replica.newest_run())));
         let origin = replica.me().clone();
         let state = State {
@@ -162,7 +174,7 @@ impl Node {
         Self {
             origin,
             herd: config.herd.name.clone(),
-            neighbours,
+            neighbours: Neighbours::new(neighbours),
             log,
             metrics: Metrics::new(),
             watchdog: Watchdog::new(&config.limits),
@@ -172,11 +184,9 @@ impl Node {
             state: Mutex::new(state),
             turns_count: AtomicU64::new(0),
             journal: config.has_journals().then(|| Arc::new(Journal::new())),
-            wants_kept: config.acknowledge(server).neighbours_count() > 0,
+            settings: watch::Sender::new(Arc::new(Settings::new(config, server))),
             is_kept_wanted: AtomicBool::new(false),
             kept_news: Notify::new(),
-            acknowledge_timeout: Duration::from_millis(config.journal.acknowledge_timeout_ms),
-            clock_tolerance: Duration::from_millis(config.replication.clock_tolerance_ms),
             tick_wanted: Notify::new(),
             started: Instant::now(),
         }
@@ -217,7 +227,8 @@ impl Node {
             }
             Ok(())
         };
-        let kept = tokio::time::timeout(self.acknowledge_timeout, kept).await;
+        let timeout = self.settings.borrow().acknowledge_timeout;
+        let kept = tokio::time::timeout(timeout, kept).await;
         kept.unwrap_or(Err(NotKept))
     }
 
@@ -380,7 +391,7 @@ impl Node {
             origin: self.origin.clone(),
             to: to.clone(),
             reflected: self.lock().replica.reflected(),
-            wants_kept: self.wants_kept,
+            wants_kept: self.wants_kept(),
         }
     }
 
@@ -405,6 +416,9 @@ impl Node {
         let preferred = (&self.origin.server).min(&there.server);
         let is_preferred = dialled_by == preferred;
         let state = self.lock();
+        if !self.neighbours[link.0].is_wanted() {
+            return refuse(format!("{} is no neighbour", there.server));
+        }
         let is_dialled = self.neighbours[link.0].is_dialled.load(Ordering::Relaxed);
         if !is_dialled_here && !is_preferred && is_dialled {
             return refuse(format!("{} is being dialled from here", there.server));
@@ -443,6 +457,8 @@ impl Node {
                 old.replaced.cancel();
             }
             state.last_errors[link.0] = None;
+            // What an older connection was closed for does not concern this one.
+            self.neighbours[link.0].why_closed();
             Ok(Adopted {
                 connection: number,
                 replaced,
@@ -474,7 +490,7 @@ impl Node {
     /// Lets every link send what it has, and end.
     pub(crate) fn say_last_words(&self) {
         self.last_words.cancel();
-        for neighbour in &self.neighbours {
+        for neighbour in self.neighbours.iter() {
             neighbour.send_wanted.notify_one();
         }
     }
@@ -529,7 +545,8 @@ impl Node {
         );
         let state = self.lock();
         reasons.extend(self.clock_is_off(&state));
-        if !state.connections.is_empty() && state.connections.iter().all(Option::is_none) {
+        let mut wanted = self.neighbours.wanted().peekable();
+        if wanted.peek().is_some() && wanted.all(|link| state.connections[link.0].is_none()) {
             reasons.push("cut off from every neighbour".to_owned());
         }
         if state.replica.is_catching_up() {
@@ -546,12 +563,12 @@ impl Node {
 
     /// Whether this clock is far off those of most neighbours.
     fn clock_is_off(&self, state: &State) -> Option<String> {
-        let linked = state.connections.iter().zip(&self.neighbours);
+        let linked = state.connections.iter().zip(self.neighbours.iter());
         let ahead_ns: Vec<i64> = linked
             .filter(|(connection, _)| connection.is_some())
             .map(|(_, neighbour)| neighbour.clock_ahead_ns.load(Ordering::Relaxed))
             .collect();
-        let tolerance_ns = self.clock_tolerance.as_nanos() as i64;
+        let tolerance_ns = self.settings.borrow().clock_tolerance.as_nanos() as i64;
         // How far the nearest of those is off that are far off on one side, if they are most.
         let most_off_by = |side: i64| {
             let off_by = ahead_ns.iter().map(|ns| ns.saturating_mul(side));
@@ -568,6 +585,89 @@ impl Node {
         [(1, "behind"), (-1, "ahead of")]
             .into_iter()
             .find_map(is_off)
+    }
+
+    /// The settings, for who looks at them often.
+    pub(crate) fn live(&self) -> Live {
+        Live::of(&self.settings)
+    }
+
+    /// Whether acknowledgements here wait for neighbours.
+    fn wants_kept(&self) -> bool {
+        let settings = self.settings.borrow();
+        settings.line.acknowledge.neighbours_count() > 0
+    }
+
+    /// From here on another configuration holds, as far as it is about numbers.
+    pub(crate) fn reconfigure(&self, config: &Config, server: &ServerConfig) {
+        let wanted_kept = self.wants_kept();
+        let settings = Arc::new(Settings::new(config, server));
+        settings
+            .descriptors
+            .tell(&config.limits, &self.log, &self.metrics);
+        self.settings.send_replace(settings);
+        self.log.reconfigure(&config.log);
+        self.watchdog.set_limits(&config.limits);
+        let numbers = core_settings(config);
+        self.change(|replica, now_ns, _| replica.set_numbers(numbers, now_ns));
+        if let Some(journal) = &self.journal {
+            journal.look_soon();
+        }
+        if self.wants_kept() && !wanted_kept {
+            // Neighbours tell what they keep to who has asked for it in HELLO.
+            self.close_links("acknowledgements wait for neighbours from here on");
+        }
+    }
+
+    /// Makes a server a neighbour, for the first time or again; `None` where there were too many.
+    pub(crate) fn add_neighbour(&self, name: &ServerName, address: Address) -> Option<LinkIndex> {
+        let mut state = self.lock();
+        let Some(link) = self.neighbours.find(name) else {
+            let link = self
+                .neighbours
+                .push(Neighbour::new(name.clone(), address))?;
+            // The two lists and the core's are of one length.
+            assert_eq!(state.replica.add_link(), link);
+            state.connections.push(None);
+            state.last_errors.push(None);
+            return Some(link);
+        };
+        self.set_address(link, address);
+        let is_wanted = &self.neighbours[link.0].is_wanted;
+        is_wanted.store(true, Ordering::Relaxed);
+        drop(state);
+        Some(link)
+    }
+
+    /// Ends its being a neighbour: its link is closed, and it is refused from here on.
+    pub(crate) fn drop_neighbour(&self, link: LinkIndex) {
+        let mut state = self.lock();
+        self.neighbours[link.0]
+            .is_wanted
+            .store(false, Ordering::Relaxed);
+        self.close_link(&mut state, link, "it is no neighbour any more");
+    }
+
+    /// From the next dial on it is dialled there.
+    pub(crate) fn set_address(&self, link: LinkIndex, address: Address) {
+        let current = self.neighbours[link.0].address.lock();
+        *current.unwrap_or_else(PoisonError::into_inner) = address;
+    }
+
+    /// Closes all links, which come up again by themselves.
+    fn close_links(&self, why: &'static str) {
+        let mut state = self.lock();
+        for link in self.neighbours.wanted() {
+            self.close_link(&mut state, link, why);
+        }
+    }
+
+    fn close_link(&self, state: &mut State, link: LinkIndex, why: &'static str) {
+        if let Some(connection) = &state.connections[link.0] {
+            let closed_for = self.neighbours[link.0].closed_for.lock();
+            *closed_for.unwrap_or_else(PoisonError::into_inner) = Some(why);
+            connection.replaced.cancel();
+        }
     }
 
     pub(crate) fn uptime(&self) -> Duration {
@@ -587,8 +687,9 @@ impl Node {
         status.reflected = reflected
             .map(|(origin, s)| (origin.to_string(), s))
             .collect();
-        status.neighbours = (0..self.neighbours.len())
-            .map(|i| self.neighbour_status(&state, i))
+        let wanted = self.neighbours.wanted();
+        status.neighbours = wanted
+            .map(|link| self.neighbour_status(&state, link.0))
             .collect();
     }
 
@@ -825,9 +926,12 @@ impl Core for Node {
 }
 
 impl Neighbour {
-    fn new(name: ServerName) -> Self {
+    fn new(name: ServerName, address: Address) -> Self {
         Self {
             name,
+            address: Mutex::new(address),
+            is_wanted: AtomicBool::new(true),
+            closed_for: Mutex::new(None),
             outlet: Mutex::new(None),
             was_up: AtomicBool::new(false),
             is_dialled: AtomicBool::new(false),
@@ -837,6 +941,19 @@ impl Neighbour {
             round_trip_us: AtomicU64::new(0),
             clock_ahead_ns: AtomicI64::new(0),
         }
+    }
+
+    /// Where it is dialled.
+    pub(crate) fn address(&self) -> Address {
+        let address = self.address.lock();
+        address.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why its link was closed from here.
+    pub(crate) fn why_closed(&self) -> &'static str {
+        let why = self.closed_for.lock();
+        let why = why.unwrap_or_else(PoisonError::into_inner).take();
+        why.unwrap_or("a newer connection took its place")
     }
 
     pub(crate) fn outlet(&self) -> MutexGuard<'_, Option<Outlet>> {

@@ -1,14 +1,14 @@
 //! One run of one server: opens everything in order, closes it in an order that loses nothing.
 
-use crate::access::http::{self, HttpSettings};
-use crate::access::line::{self, LineSettings};
+use crate::access::http;
+use crate::access::line;
 use crate::clock;
 use crate::config::{Address, Config, ServerConfig, UnknownServer};
 use crate::journal::{self, Folder, JournalError, Replayed, Worker};
-use crate::limits::Descriptors;
-use crate::neighbour::{self, LinkSettings};
+use crate::neighbour;
 use crate::node::{self, Node};
 use crate::places::{Places, PlacesError};
+use crate::reload::Reloader;
 use crate::service::Service;
 use crate::status::{Addresses, PortsFile, ServerPorts};
 use crate::telemetry::log::log_path;
@@ -21,10 +21,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wherd_core::{LinkIndex, Replica};
+use wherd_core::Replica;
 use wherd_proto::ServerName;
 use wherd_proto::journal::Owner;
 
@@ -50,6 +51,9 @@ pub struct RunOptions {
     pub ports_file: Option<PathBuf>,
     /// A places file; one that cannot be used stops the start.
     pub places_file: Option<PathBuf>,
+    /// Each time that this is notified the configuration is read again from where it was read, and
+    /// what can change while the server runs does. A file with mistakes changes nothing.
+    pub reload: Arc<Notify>,
 }
 
 /// Why a server does not start.
@@ -194,7 +198,7 @@ async fn run_once(
     let stop = shutdown.child_token();
     let node = Node::new(config, &server, replica, newest_run, log.clone(), stop);
     let node = Arc::new(node);
-    let writing = stored.map(|stored| stored.go_on(&node, config));
+    let writing = stored.map(|stored| stored.go_on(&node));
     if let Some(path) = &options.ports_file {
         write_ports_file(path, name.as_str(), &listeners.addresses, &log_file).map_err(
             |error| RunError::Write {
@@ -208,7 +212,7 @@ async fn run_once(
         .start(Arc::clone(&node), log.clone(), || std::process::abort());
     serve(
         config,
-        &server,
+        options,
         Arc::clone(&node),
         places,
         listeners,
@@ -280,7 +284,7 @@ impl Stored {
     }
 
     /// Tells what was found, and lets a thread write from here on.
-    fn go_on(self, node: &Arc<Node>, config: &Config) -> JoinHandle<()> {
+    fn go_on(self, node: &Arc<Node>) -> JoinHandle<()> {
         let Self {
             folder,
             replayed,
@@ -298,8 +302,7 @@ impl Stored {
         let sound = replayed
             .as_ref()
             .filter(|replayed| replayed.damage.is_empty() && !is_too_old);
-        let settings = config.journal.clone();
-        let worker = Worker::new(Arc::clone(node), journal, folder, settings, sound);
+        let worker = Worker::new(Arc::clone(node), journal, folder, sound);
         std::thread::Builder::new()
             .name("journal".into())
             .spawn(|| worker.run())
@@ -307,7 +310,8 @@ impl Stored {
     }
 }
 
-fn with_options(mut config: Config, options: &RunOptions) -> Config {
+/// What the options say takes the place of what the file says.
+pub(crate) fn with_options(mut config: Config, options: &RunOptions) -> Config {
     if let Some(dir) = &options.data_dir {
         config.journal.dir.clone_from(dir);
     }
@@ -326,7 +330,7 @@ fn with_options(mut config: Config, options: &RunOptions) -> Config {
 /// Everything that runs, until the shutdown and what is left to do after it.
 async fn serve(
     config: &Config,
-    server: &ServerConfig,
+    options: &RunOptions,
     node: Arc<Node>,
     places: Places,
     listeners: Listeners,
@@ -334,35 +338,27 @@ async fn serve(
 ) {
     let (clients, links) = (TaskTracker::new(), TaskTracker::new());
     let mut tasks = JoinSet::new();
-    let descriptors = Descriptors::raise(&config.limits, server.neighbours.len());
+    let descriptors = node.settings.borrow().descriptors;
     descriptors.tell(&config.limits, &node.log, &node.metrics);
     let http_server = http::Server {
         node: Arc::clone(&node),
         addresses: listeners.addresses,
         is_classic: config.classic,
         policy: config.herd.policy.word().to_owned(),
-        settings: HttpSettings::new(config, &descriptors),
-        acknowledge: config.acknowledge(server),
-        connections_limit: descriptors.clients_count as u64,
     };
-    let settings = LinkSettings::new(config);
     tasks.spawn(neighbour::accept(
         Arc::clone(&node),
         listeners.links,
-        settings,
         links.clone(),
     ));
-    for (index, neighbour) in server.neighbours.iter().enumerate() {
-        if let Ok(neighbour) = config.server(neighbour) {
-            let address = neighbour.links.clone();
-            let node = Arc::clone(&node);
-            let watchdog = Arc::clone(&node.watchdog);
-            let linked = neighbour::keep_linked(node, LinkIndex(index), address, settings);
-            let linked = watchdog.watch(Task::Dial, linked);
-            tasks.spawn(links.track_future(linked));
-        }
-    }
+    let reloader = Reloader::new(
+        Arc::clone(&node),
+        config.clone(),
+        options.clone(),
+        links.clone(),
+    );
     let watchdog = &node.watchdog;
+    tasks.spawn(watchdog.watch(Task::Reload, async move { match reloader.run().await {} }));
     let timed = Arc::clone(&node);
     tasks.spawn(watchdog.watch(Task::Time, async move { timed.keep_time().await }));
     let ticking = Arc::clone(watchdog);
@@ -370,11 +366,10 @@ async fn serve(
     let http = http::serve(Arc::new(http_server), listeners.http, shutdown.clone());
     tasks.spawn(http);
     let service = Arc::new(Service::new(Arc::clone(&node), places));
-    let settings = LineSettings::new(config, server, &descriptors);
     tokio::select! {
         // The stop ends some of the tasks, too.
         biased;
-        () = line::accept(service, listeners.clients, settings, clients.clone()) => {}
+        () = line::accept(service, listeners.clients, clients.clone()) => {}
         // A task that ended has panicked: the others would go on without it and look healthy.
         Some(ended) = tasks.join_next() => std::panic::resume_unwind(match ended {
             Ok(()) => Box::new("a task that never ends has ended"),

@@ -44,11 +44,12 @@ pub(crate) enum Task {
     Time,
     HttpAccept,
     Http,
+    Reload,
     Tick,
 }
 
 impl Task {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::ClientsAccept,
         Self::Client,
         Self::LinksAccept,
@@ -57,6 +58,7 @@ impl Task {
         Self::Time,
         Self::HttpAccept,
         Self::Http,
+        Self::Reload,
         Self::Tick,
     ];
 
@@ -70,6 +72,7 @@ impl Task {
             Self::Time => "the core's clock",
             Self::HttpAccept => "the listener for HTTP",
             Self::Http => "an HTTP connection",
+            Self::Reload => "the reading of the configuration",
             Self::Tick => "the tick",
         }
     }

@@ -1,12 +1,14 @@
 //! `wherd serve`: one server, in this process.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use wherd_server::config::{Config, ServerConfig};
@@ -23,6 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// SIGTERM and Ctrl-C stop it: it frees its ports, answers what it has read, sends its neighbours
 /// what they lack, and writes out its log. One more, a second later, ends it at once. Exit code 75
 /// if a port or the journal is in use, 76 if a newer run of the same server has taken its place.
+///
+/// SIGHUP lets it read its configuration again, and take what can change while it runs: the log says
+/// what did. SIGHUP for a terminal that is gone stops it.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -103,6 +108,9 @@ impl Serve {
         let shutdown = CancellationToken::new();
         let signals = StopSignals::listen().context("listen for signals")?;
         tokio::spawn(signals.cancel(shutdown.clone()));
+        let (hangups, reload) = (Hangups::listen(), Arc::new(Notify::new()));
+        let hangups = hangups.context("listen for signals")?;
+        tokio::spawn(hangups.pass_on(Arc::clone(&reload), shutdown.clone()));
         if self.stop_with_stdin {
             cancel_with_stdin(shutdown.clone());
         }
@@ -113,6 +121,7 @@ impl Serve {
             keeps_old_data: self.options.keep_old_data,
             ports_file: self.options.ports_file,
             places_file: self.options.places,
+            reload,
         };
         let run = wherd_server::run(config, &self.name, options, shutdown);
         run.await.map_err(|error| Failure::new(code(&error), error))
@@ -185,6 +194,58 @@ impl StopSignals {
         self.next_of_impatience().await;
         std::process::exit(Code::Failed as i32);
     }
+}
+
+/// SIGHUP, which has two meanings.
+pub(crate) struct Hangups {
+    signal: Signal,
+    /// Whether standard input and standard error were terminals at first.
+    terminals: [bool; 2],
+}
+
+/// What a SIGHUP means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hangup {
+    /// Somebody wants the configuration to be read again.
+    Reload,
+    /// The terminal is gone that this was started from.
+    Gone,
+}
+
+impl Hangups {
+    /// From here on it no longer ends the process by itself.
+    pub(crate) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            signal: signal(SignalKind::hangup())?,
+            terminals: terminals(),
+        })
+    }
+
+    /// Waits for the next one. Cancel safe.
+    pub(crate) async fn next(&mut self) -> Hangup {
+        self.signal.recv().await;
+        // A terminal that was hung up is none.
+        let is_gone = |(was, is): (bool, bool)| was && !is;
+        if self.terminals.into_iter().zip(terminals()).any(is_gone) {
+            Hangup::Gone
+        } else {
+            Hangup::Reload
+        }
+    }
+
+    /// Lets a server know, for ever.
+    async fn pass_on(mut self, reload: Arc<Notify>, shutdown: CancellationToken) {
+        loop {
+            match self.next().await {
+                Hangup::Reload => reload.notify_one(),
+                Hangup::Gone => shutdown.cancel(),
+            }
+        }
+    }
+}
+
+fn terminals() -> [bool; 2] {
+    [io::stdin().is_terminal(), io::stderr().is_terminal()]
 }
 
 /// Cancels `token` when standard input ends.

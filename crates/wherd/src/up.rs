@@ -13,14 +13,15 @@ use std::time::Duration;
 
 use clap::Args;
 use tempfile::TempDir;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep, timeout_at};
 use wherd_server::config::{Config, ConfigSource};
 use wherd_server::status::PortsFile;
 
 use crate::config::warn_of_halves;
 use crate::failure::{Code, Context as _, Failure};
-use crate::output::{print, to_json, write_whole};
-use crate::serve::{ServerOptions, StopSignals};
+use crate::output::{complain, print, to_json, write_whole};
+use crate::serve::{Hangup, Hangups, ServerOptions, StopSignals};
 use child::{Child, Start};
 
 /// From start to bound. It takes milliseconds; a machine that swaps may take seconds.
@@ -35,7 +36,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(4);
 /// Prints where each server listens and three lines to try. A server that dies is named, and the
 /// others go on; when the last one has died the exit code is 1. If a port is in use, nothing is
 /// started and the exit code is 75. Where the configuration says port 0, free ports are chosen
-/// and the herd as it runs is written to wherd-up.toml in the log folder.
+/// and the herd as it runs is written to wherd-up.toml in the log folder. SIGHUP is passed on to the
+/// servers, which then read the file again.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -64,7 +66,9 @@ impl Up {
             ConfigSource::BuiltIn => None,
         };
         if is_resolved {
-            config_file = Some(write_resolved(&config)?);
+            let path = config.log.dir.join("wherd-up.toml");
+            write_resolved(&config, &path)?;
+            config_file = Some(path);
         }
         let shown_config = config_file
             .clone()
@@ -73,6 +77,7 @@ impl Up {
             names,
             config,
             config_file,
+            is_resolved,
             shown_config,
             options: self.options,
             json: self.json,
@@ -99,15 +104,13 @@ impl Up {
 }
 
 /// Writes the herd with the ports that were chosen, for the servers and for `wherd status`.
-fn write_resolved(config: &Config) -> Result<PathBuf, Failure> {
-    let path = config.log.dir.join("wherd-up.toml");
+fn write_resolved(config: &Config, path: &Path) -> Result<(), Failure> {
     let config = config.clone().with_absolute_paths();
     let text = format!(
         "# Written by `wherd up`: the herd as it was started.\n{}",
         config.to_toml()
     );
-    write_whole(&path, text.as_bytes())?;
-    Ok(path)
+    write_whole(path, text.as_bytes())
 }
 
 /// A herd that is about to run.
@@ -116,6 +119,8 @@ struct Herd {
     config: Config,
     /// What the servers read; `None` for the built-in herd.
     config_file: Option<PathBuf>,
+    /// Whether that was written here, with ports that were chosen here.
+    is_resolved: bool,
     /// What the lines to try have to name.
     shown_config: Option<PathBuf>,
     options: ServerOptions,
@@ -126,6 +131,7 @@ impl Herd {
     async fn run(self) -> Result<(), Failure> {
         // First of all: a signal that comes while servers start must stop those that have.
         let mut signals = StopSignals::listen().context("listen for signals")?;
+        let mut hangups = Hangups::listen().context("listen for signals")?;
         let folder = tempfile::Builder::new().prefix("wherd-up-").tempdir();
         let folder = folder.context("create a temporary folder")?;
         let mut children = self.start(&folder)?;
@@ -138,9 +144,15 @@ impl Herd {
             stop(&mut children, &mut signals).await;
             return told;
         }
-        let result = tokio::select! {
-            failure = all_dead(&mut children) => Err(failure),
-            () = signals.next() => Ok(()),
+        let result = loop {
+            tokio::select! {
+                failure = all_dead(&mut children) => break Err(failure),
+                () = signals.next() => break Ok(()),
+                hangup = hangups.next() => match hangup {
+                    Hangup::Reload => self.reload(&children),
+                    Hangup::Gone => break Ok(()),
+                },
+            }
         };
         stop(&mut children, &mut signals).await;
         result
@@ -159,6 +171,33 @@ impl Herd {
             })
         };
         self.names.iter().map(start).collect()
+    }
+
+    /// Lets the servers read the configuration again. What is wrong with it each of them tells; here
+    /// it is told where they read what is written here.
+    fn reload(&self, children: &[Child]) {
+        if let Err(failure) = self.resolve_again() {
+            // The terminal may take nothing just now.
+            spawn_blocking(|| {
+                failure.report();
+                complain("the servers go on with what they have");
+            });
+            return;
+        }
+        children.iter().for_each(Child::reload);
+    }
+
+    /// Writes the herd as it is configured from here on, with the ports that were chosen.
+    fn resolve_again(&self) -> Result<(), Failure> {
+        let (true, Some(path), ConfigSource::File(source)) =
+            (self.is_resolved, &self.config_file, &self.config.source)
+        else {
+            return Ok(());
+        };
+        let mut config = Config::read(source)?;
+        ports::choose_again(&mut config, &self.config)?;
+        self.options.apply(&mut config)?;
+        write_resolved(&config, path)
     }
 
     /// Tells everybody where the servers listen.

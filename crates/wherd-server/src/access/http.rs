@@ -1,7 +1,7 @@
 //! The HTTP port: health, metrics, status.
 
 use crate::access::acceptor::Acceptor;
-use crate::config::{Acknowledge, Config};
+use crate::config::Config;
 use crate::journal::NotKept;
 use crate::limits::Descriptors;
 use crate::node::Node;
@@ -55,11 +55,6 @@ pub(crate) struct Server {
     pub(crate) addresses: Addresses,
     pub(crate) is_classic: bool,
     pub(crate) policy: String,
-    pub(crate) settings: HttpSettings,
-    /// What is promised of a change.
-    pub(crate) acknowledge: Acknowledge,
-    /// How many connections clients may have.
-    pub(crate) connections_limit: u64,
 }
 
 /// Serves the port until the stop, on a thread and a runtime of its own: where all else is stuck,
@@ -102,7 +97,6 @@ fn serve_here(
 }
 
 async fn accept_all(server: Arc<Server>, listener: &TcpListener) -> Infallible {
-    let settings = server.settings;
     let node = Arc::clone(&server.node);
     let watchdog = Arc::clone(&node.watchdog);
     let routes = Router::new()
@@ -113,15 +107,19 @@ async fn accept_all(server: Arc<Server>, listener: &TcpListener) -> Infallible {
         .route("/api/v1/digest", get(digest))
         .route("/api/v1/forget", post(forget))
         .with_state(server);
-    let seats = Arc::new(tokio::sync::Semaphore::new(settings.connections));
+    // Every connection has one of it.
+    let seat = Arc::new(());
+    let mut settings = node.live();
     let failures = &node.metrics.accept_failures[2];
     let mut acceptor = Acceptor::new(&node, listener, "http", failures).with_spares(SPARES_COUNT);
     loop {
         let (stream, _) = acceptor.next().await;
-        let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
+        settings.refresh();
+        if Arc::strong_count(&seat) > settings.http.connections {
             node.metrics.refused_http_connections.increment(1);
             continue;
-        };
+        }
+        let (seat, settings) = (Arc::clone(&seat), settings.http);
         let (node, routes, spares) = (Arc::clone(&node), routes.clone(), acceptor.spares());
         let connection = async move {
             node.metrics.http_connections.increment(1);
@@ -229,7 +227,8 @@ async fn forget(
     if let Some(sequence) = sequence {
         let fields = [("id", Value::from(&*client)), ("sequence", sequence.into())];
         node.log.event(Level::Notice, "client.forgotten", &fields);
-        let kept = node.acknowledged(server.acknowledge, sequence).await;
+        let level = node.settings.borrow().line.acknowledge;
+        let kept = node.acknowledged(level, sequence).await;
         kept.map_err(|NotKept| (StatusCode::SERVICE_UNAVAILABLE, "it is not kept safely\n"))?;
     }
     Ok(Json(ForgetAnswer {
@@ -261,7 +260,7 @@ async fn status(State(server): State<Arc<Server>>) -> Response {
         digest: String::new(),
         reflected: Default::default(),
         neighbours: Vec::new(),
-        connections_limit: server.connections_limit,
+        connections_limit: node.settings.borrow().descriptors.clients_count as u64,
         addresses: server.addresses.clone(),
     };
     node.read_status(&mut status);

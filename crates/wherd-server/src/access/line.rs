@@ -6,6 +6,7 @@ use crate::access::acceptor::Acceptor;
 use crate::config::{Acknowledge, Config, ServerConfig};
 use crate::limits::Descriptors;
 use crate::service::{Heard, Service};
+use crate::settings::Live;
 use crate::telemetry::{Traffic, Value};
 use crate::watchdog::Task;
 use rustix::net::sockopt::set_socket_send_buffer_size;
@@ -20,7 +21,6 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -53,7 +53,7 @@ const LARGE_READ_BYTES: usize = 16 * 1024;
 pub(crate) struct LineSettings {
     line_bytes: usize,
     client_id_bytes: usize,
-    connections: usize,
+    pub(crate) connections: usize,
     waiting_bytes: usize,
     idle_timeout: Duration,
     line_timeout: Duration,
@@ -61,7 +61,7 @@ pub(crate) struct LineSettings {
     /// How long a line without terminator waits before it is taken for whole; `None`: for ever.
     silence: Option<Duration>,
     /// What has happened to a report before it is answered.
-    acknowledge: Acknowledge,
+    pub(crate) acknowledge: Acknowledge,
 }
 
 impl LineSettings {
@@ -90,17 +90,9 @@ impl LineSettings {
 ///
 /// The port is free before the clients hear of the stop: whoever sees its connection end finds
 /// nobody at the port.
-pub(crate) async fn accept(
-    service: Arc<Service>,
-    listener: TcpListener,
-    settings: LineSettings,
-    clients: TaskTracker,
-) {
-    // What waits in the system counts, too; its own bound is some megabytes for each client. Each
-    // connection has it of the listener, and a system that refuses it leaves it as it was.
-    let _ = set_socket_send_buffer_size(&listener, settings.waiting_bytes);
+pub(crate) async fn accept(service: Arc<Service>, listener: TcpListener, clients: TaskTracker) {
     let stop = CancellationToken::new();
-    let accepting = accept_all(&service, &listener, settings, &clients, &stop);
+    let accepting = accept_all(&service, &listener, &clients, &stop);
     let watchdog = &service.node.watchdog;
     let accepting = watchdog.watch(Task::ClientsAccept, accepting);
     service.node.stop.run_until_cancelled(accepting).await;
@@ -111,18 +103,22 @@ pub(crate) async fn accept(
 async fn accept_all(
     service: &Arc<Service>,
     listener: &TcpListener,
-    settings: LineSettings,
     clients: &TaskTracker,
     stop: &CancellationToken,
 ) -> Infallible {
-    let seats = Arc::new(Semaphore::new(settings.connections));
-    let settings = Arc::new(settings);
+    // Every connection has one of it.
+    let seat = Arc::new(());
+    let mut settings = service.node.live();
+    bound_send_buffers(listener, &settings.line);
     let metrics = &service.node.metrics;
     let failures = &metrics.accept_failures[0];
     let mut acceptor = Acceptor::new(&service.node, listener, "clients", failures);
     loop {
         let (stream, address) = acceptor.next().await;
-        let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
+        if settings.refresh() {
+            bound_send_buffers(listener, &settings.line);
+        }
+        if Arc::strong_count(&seat) > settings.line.connections {
             metrics.refused_connections.increment(1);
             let fields = [
                 ("client", Value::Shown(&address)),
@@ -131,14 +127,14 @@ async fn accept_all(
             let log = &service.node.log;
             log.connection(Traffic::ClientRefused, &fields);
             continue;
-        };
+        }
         metrics.accepted_connections.increment(1);
         let watchdog = Arc::clone(&service.node.watchdog);
-        let (service, settings) = (Arc::clone(service), Arc::clone(&settings));
+        let (service, seat) = (Arc::clone(service), Arc::clone(&seat));
         let stop = stop.clone();
         let session = async move {
             // Made in here, and never moved: every move of it would be room in each task.
-            let mut session = Session::new(service, stream, address, settings);
+            let mut session = Session::new(service, stream, address);
             session.serve(&stop).await;
             drop(seat);
         };
@@ -146,12 +142,18 @@ async fn accept_all(
     }
 }
 
+/// What waits in the system counts, too; its own bound is some megabytes for each client. Each
+/// connection has it of the listener, and a system that refuses it leaves it as it was.
+fn bound_send_buffers(listener: &TcpListener, settings: &LineSettings) {
+    let _ = set_socket_send_buffer_size(listener, settings.waiting_bytes);
+}
+
 /// One client's connection.
 struct Session {
     service: Arc<Service>,
     stream: TcpStream,
     address: SocketAddr,
-    settings: Arc<LineSettings>,
+    settings: Live,
     lines: Lines,
     replies: Replies,
     last_read: Instant,
@@ -217,17 +219,13 @@ impl Ended {
 }
 
 impl Session {
-    fn new(
-        service: Arc<Service>,
-        stream: TcpStream,
-        address: SocketAddr,
-        settings: Arc<LineSettings>,
-    ) -> Self {
+    fn new(service: Arc<Service>, stream: TcpStream, address: SocketAddr) -> Self {
+        let settings = service.node.live();
         Self {
             service,
             stream,
             address,
-            lines: Lines::new(settings.line_bytes),
+            lines: Lines::new(settings.line.line_bytes),
             settings,
             replies: Replies::default(),
             last_read: Instant::now(),
@@ -286,9 +284,16 @@ impl Session {
                 read => read?,
             };
             self.last_read = Instant::now();
+            let is_reloaded = self.settings.refresh();
+            if is_reloaded {
+                self.lines.set_limit(self.settings.line.line_bytes);
+            }
             self.largest_read_bytes = self.largest_read_bytes.max(count);
             let has_ended_one = self.answer_whole_lines().await?;
             self.note_read(has_ended_one, timer.as_mut());
+            if is_reloaded {
+                timer.as_mut().reset(self.deadline());
+            }
             if count >= LARGE_READ_BYTES {
                 tokio::task::yield_now().await;
             }
@@ -326,7 +331,7 @@ impl Session {
 
     /// When [`Self::time_passed`] has to look next.
     fn deadline(&self) -> Instant {
-        let idle = self.last_read + self.settings.idle_timeout;
+        let idle = self.last_read + self.settings.line.idle_timeout;
         let idle = match self.is_resting {
             true => idle,
             false => idle.min(self.last_read + REST_AFTER),
@@ -336,9 +341,10 @@ impl Session {
         };
         let whole = self
             .settings
+            .line
             .silence
             .map(|silence| self.last_read + silence);
-        let line = begun_at + self.settings.line_timeout;
+        let line = begun_at + self.settings.line.line_timeout;
         // A silence that is over is not waited for again.
         let whole = whole.filter(|at| *at > Instant::now());
         whole.map_or(line, |whole| line.min(whole)).min(idle)
@@ -370,16 +376,16 @@ impl Session {
         let now = Instant::now();
         if self
             .begun_at
-            .is_some_and(|begun_at| now >= begun_at + self.settings.line_timeout)
+            .is_some_and(|begun_at| now >= begun_at + self.settings.line.line_timeout)
         {
             return Ok(Some(Ended::SlowLine));
         }
-        if now >= self.last_read + self.settings.idle_timeout {
+        if now >= self.last_read + self.settings.line.idle_timeout {
             return Ok(Some(Ended::Idle));
         }
         self.look_at_buffers(now);
         let is_silent = |silence| now >= self.last_read + silence;
-        if self.settings.silence.is_some_and(is_silent)
+        if self.settings.line.silence.is_some_and(is_silent)
             && Request::parse(self.lines.begun()).is_ok()
         {
             self.answer_last_line().await?;
@@ -419,7 +425,7 @@ impl Session {
         let client = Client {
             service: &self.service,
             address: self.address,
-            settings: &self.settings,
+            settings: &self.settings.line,
         };
         let lines = self.lines.take_whole();
         client
@@ -431,7 +437,7 @@ impl Session {
         let client = Client {
             service: &self.service,
             address: self.address,
-            settings: &self.settings,
+            settings: &self.settings.line,
         };
         let line = self.lines.take_last().map(Line::Whole);
         client

@@ -71,6 +71,10 @@ pub(crate) struct Metrics {
     uptime: Gauge,
     stalled: Gauge,
     stalls: Counter,
+    /// Configurations that were read again and applied.
+    pub(crate) reloads: Counter,
+    /// Those that could not be.
+    pub(crate) failed_reloads: Counter,
     journal: JournalMetrics,
 }
 
@@ -116,6 +120,11 @@ impl Metrics {
             const NAME: &str = "wherd_client_connections_closed_total";
             metrics::describe_counter!(NAME, "client connections closed at a limit, by which");
             metrics::counter!(NAME, "why" => why)
+        };
+        let reloads = |result: &'static str| {
+            const NAME: &str = "wherd_reloads_total";
+            metrics::describe_counter!(NAME, "times that the configuration was read again");
+            metrics::counter!(NAME, "result" => result)
         };
         let accept_failures = |listener: &'static str| {
             const NAME: &str = "wherd_accept_failures_total";
@@ -211,6 +220,8 @@ impl Metrics {
             waiting: gauge("wherd_link_waiting_clients", "clients waiting on all links"),
             is_ready: gauge("wherd_ready", "1 when ready, 0 when not"),
             uptime: gauge("wherd_uptime_seconds", "seconds since the start"),
+            reloads: reloads("ok"),
+            failed_reloads: reloads("failed"),
             stalled: gauge(
                 "wherd_stalled_seconds",
                 "seconds that what is stuck for the longest time is, 0 where nothing is",

@@ -1,9 +1,8 @@
 //! The watchdog over a real node, a real runtime and the real HTTP port.
 
 use super::*;
-use crate::access::http::{self, HttpSettings};
-use crate::config::{Acknowledge, Config, LogConfig};
-use crate::limits::Descriptors;
+use crate::access::http;
+use crate::config::{Config, LogConfig};
 use crate::node::{Node, empty_replica};
 use crate::status::Addresses;
 use std::io::{Read as _, Write as _};
@@ -315,7 +314,6 @@ fn health_is_told_while_all_else_is_stuck() {
     let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"));
     let listener = listener.expect("a free port");
     let address = listener.local_addr().expect("an address");
-    let limits = Limits::default();
     let server = http::Server {
         node: Arc::clone(&fixture.node),
         addresses: Addresses {
@@ -325,9 +323,6 @@ fn health_is_told_while_all_else_is_stuck() {
         },
         is_classic: false,
         policy: "flood".to_owned(),
-        settings: HttpSettings::new(&Config::default(), &Descriptors::raise(&limits, 0)),
-        acknowledge: Acknowledge::Memory,
-        connections_limit: 1,
     };
     let stop = CancellationToken::new();
     let serving = runtime.spawn(http::serve(Arc::new(server), listener, stop.clone()));

@@ -43,6 +43,8 @@ pub(super) struct Child {
     ports_file: PathBuf,
     /// Relays what it says; ends when it has said all.
     relay: JoinHandle<()>,
+    /// Whether its death has been told.
+    is_mourned: bool,
     /// That it was asked to end, for the relay.
     is_stopping: Arc<AtomicBool>,
 }
@@ -79,6 +81,7 @@ impl Child {
             process,
             ports_file: start.ports_file,
             relay,
+            is_mourned: false,
             is_stopping,
         })
     }
@@ -120,9 +123,12 @@ impl Child {
         }
     }
 
-    /// Waits until it ends by itself, and says so.
+    /// Waits until it ends by itself, and says so once.
     pub(super) async fn tell_of_death(&mut self) {
         let status = self.process.wait().await;
+        if std::mem::replace(&mut self.is_mourned, true) {
+            return;
+        }
         self.hear_last_words().await;
         say(match status {
             Ok(status) => format!("{} died: {}", self.name, how(status)),
@@ -146,10 +152,19 @@ impl Child {
     /// Asks it to end.
     pub(super) fn terminate(&self) {
         self.is_stopping.store(true, Ordering::Relaxed);
+        self.signal(Signal::TERM);
+    }
+
+    /// Asks it to read its configuration again.
+    pub(super) fn reload(&self) {
+        self.signal(Signal::HUP);
+    }
+
+    fn signal(&self, signal: Signal) {
         // No id means that it has ended and been waited for, so the id is not another process's.
         let pid = self.process.id().and_then(|id| i32::try_from(id).ok());
         if let Some(pid) = pid.and_then(Pid::from_raw) {
-            let _ = kill_process(pid, Signal::TERM);
+            let _ = kill_process(pid, signal);
         }
     }
 

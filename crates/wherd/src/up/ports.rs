@@ -62,6 +62,26 @@ pub(super) fn choose(config: &mut Config, names: &[String]) -> Result<bool, Fail
     Ok(is_resolved)
 }
 
+/// Gives the listeners that have port 0 in `config` the ports that they have in `running`, and free
+/// ones to those of servers that are new.
+pub(super) fn choose_again(config: &mut Config, running: &Config) -> Result<(), Failure> {
+    for server in &mut config.servers {
+        let Ok(before) = running.server(&server.name) else {
+            continue;
+        };
+        for (address, before) in [
+            (&mut server.clients, &before.clients),
+            (&mut server.links, &before.links),
+            (&mut server.http, &before.http),
+        ] {
+            if address.port() == 0 {
+                *address = address.with_port(before.port());
+            }
+        }
+    }
+    choose(config, &[]).map(|_| ())
+}
+
 /// Every port of [`FREE_PORTS`], once, from a place that differs from run to run: two herds that
 /// start at the same time look elsewhere.
 fn candidates() -> impl Iterator<Item = u16> {
@@ -133,6 +153,26 @@ mod tests {
         ports.dedup();
         assert_eq!(ports.len(), 15);
         assert!(ports.iter().all(|port| FREE_PORTS.contains(port)));
+    }
+
+    #[test]
+    fn ports_that_were_chosen_stay() {
+        let mut config = Config::default();
+        config.servers[0].clients = Address::loopback(0);
+        config.servers[1].links = Address::loopback(0);
+        let mut running = config.clone();
+        choose(&mut running, &[]).expect("ports are free");
+        let mut again = config.clone();
+        again.servers[1].links = Address::loopback(9);
+        again.servers[2].http = Address::loopback(0);
+        running.servers.remove(2);
+        choose_again(&mut again, &running).expect("a port is free");
+        assert_eq!(again.servers[0], running.servers[0]);
+        assert_eq!(again.servers[1].links, Address::loopback(9), "it was typed");
+        assert!(
+            FREE_PORTS.contains(&again.servers[2].http.port()),
+            "it is new"
+        );
     }
 
     #[test]

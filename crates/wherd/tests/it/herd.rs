@@ -380,6 +380,25 @@ impl Herd {
         self.folder().join("herd.toml")
     }
 
+    /// Changes the configuration; nobody reads it before [`Self::reload`].
+    pub(crate) fn rewrite(&self, change: impl FnOnce(String) -> String) {
+        let file = self.config_file();
+        let text = fs::read_to_string(&file).expect("a configuration");
+        // Beside and renamed: a server may be reading it.
+        let beside = file.with_extension("new");
+        fs::write(&beside, change(text)).expect("written");
+        fs::rename(beside, file).expect("renamed");
+    }
+
+    /// Lets a server read the configuration again, and waits until it has.
+    pub(crate) fn reload(&self, name: &str) {
+        let server = self.server(name);
+        let count = || server.log().matches(" reload.done ").count();
+        let before = count();
+        server.signal(Signal::HUP);
+        wait_until(&format!("the reload of {name}"), || count() > before);
+    }
+
     /// What `wherd up` complained about so far.
     pub(crate) fn words(&self) -> String {
         fs::read_to_string(self.folder().join("up.err")).unwrap_or_default()

@@ -11,6 +11,7 @@ mod journal;
 mod limits;
 mod places;
 mod protocol;
+mod reload;
 mod repair;
 mod status;
 mod terminal;
