@@ -406,6 +406,7 @@ impl Herd<'_> {
         let here = &mut self.servers[server];
         here.fenced_by = here.fenced_by.max(incarnation);
         here.disk.take_name();
+        self.is_fenced[server] = true;
         let twin = self.scenario.topology.twin_of(server);
         if twin.is_some_and(|twin| self.servers[twin].replica.is_some()) {
             self.retire(server);
