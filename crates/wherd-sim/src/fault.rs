@@ -81,7 +81,7 @@ impl Fault {
         (Self::CrashBeforeFlush, &[0, 0, 20, 50]),
         (Self::CrashInCompaction, &[0, 0, 100, 300]),
         (Self::CrashAfterLinkUp, &[0, 0, 20]),
-        (Self::Rot, &[0, 0, 0, 0, 0, 0, 0, 0, 500]),
+        (Self::Rot, &[0, 0, 0, 500]),
     ];
 
     /// What strikes from time to time, with in how many of a thousand bursts.
