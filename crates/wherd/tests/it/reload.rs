@@ -359,7 +359,9 @@ fn up_passes_it_on_and_keeps_the_ports_that_it_chose() {
 fn a_server_whose_terminal_is_gone_stops() {
     let mut herd = Setup::lonely().start();
     herd.stop("Hill", crate::herd::Stop::Asked);
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    // Other tests start servers just now, which must not hold it open.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let terminal = openpt(flags).expect("a terminal");
     grantpt(&terminal).expect("a terminal");
     unlockpt(&terminal).expect("a terminal");
     let name = ptsname(&terminal, Vec::new()).expect("a terminal");
