@@ -980,3 +980,6 @@ fn random() -> u64 {
     use std::hash::BuildHasher;
     std::hash::RandomState::new().hash_one(0)
 }
+
+#[cfg(test)]
+mod tests;
