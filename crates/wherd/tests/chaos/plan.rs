@@ -51,8 +51,8 @@ pub(crate) enum Kind {
     KillAfterAnswer(usize),
     /// `kill -9` of all servers at once, and a start.
     KillAll,
-    /// A machine is lost with its disk right after an answer: `kill -9`, an empty folder, and a
-    /// start.
+    /// A machine is lost with its disk, when nothing that it sent has arrived for a while: `kill
+    /// -9` right after an answer, if there was one, an empty folder, and a start.
     Lose(usize),
     /// SIGTERM, and a start.
     Stop(usize),
@@ -189,10 +189,14 @@ impl Kind {
         match self {
             Self::Kill(server)
             | Self::KillAfterAnswer(server)
-            | Self::Lose(server)
             | Self::Stop(server)
             | Self::Disk(server, ..)
             | Self::Pause(server) => vec![Taken::Server(*server)],
+            Self::Lose(server) => {
+                let links = border(&BTreeSet::from([*server]));
+                let links = links.into_iter().map(Taken::Wire);
+                links.chain([Taken::Server(*server)]).collect()
+            }
             Self::KillAll => (0..FIVE.len()).map(Taken::Server).collect(),
             Self::Weather(wire, ..) | Self::HalfOpen(wire, _) => vec![Taken::Wire(*wire)],
             Self::Partition(group) => border(group).into_iter().map(Taken::Wire).collect(),

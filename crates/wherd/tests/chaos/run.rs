@@ -1,6 +1,6 @@
 //! Rounds of faults, each with peace after it and a check.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::thread;
@@ -173,7 +173,9 @@ impl Stage<'_> {
                 trial.excuse(*server);
                 trial.member(*server).kill();
             }
-            Kind::KillAfterAnswer(server) | Kind::Lose(server) => {
+            Kind::KillAfterAnswer(server) => trial.member(*server).target(true),
+            Kind::Lose(server) => {
+                trial.stall(*server, true);
                 trial.member(*server).target(true);
             }
             Kind::KillAll => trial.kill_all(),
@@ -211,6 +213,10 @@ impl Stage<'_> {
                 trial.member(*server).kill();
                 let folder = trial.data().join(FIVE[*server].0);
                 fs::remove_dir_all(folder).expect("removed");
+                // What waited on the links goes with the machine.
+                trial.cut(&BTreeSet::from([*server]), true);
+                trial.stall(*server, false);
+                trial.cut(&BTreeSet::from([*server]), false);
                 trial.member(*server).start();
             }
             Kind::KillAll => trial.start_all(),

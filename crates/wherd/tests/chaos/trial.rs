@@ -183,6 +183,17 @@ impl Trial {
         }
     }
 
+    /// Holds back all that a server sends to others and they to it, or lets it go on.
+    pub(crate) fn stall(&self, server: usize, is_stalled: bool) {
+        for wire in border(&BTreeSet::from([server])) {
+            self.wires[wire].change(|weather| {
+                for flow in &mut weather.flows {
+                    flow.is_stalled = is_stalled;
+                }
+            });
+        }
+    }
+
     /// Closes the load, waits until the herd agrees, and checks all that happened since the last
     /// time. The faults are over.
     ///
