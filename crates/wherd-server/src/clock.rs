@@ -12,7 +12,8 @@ pub(crate) fn wall_ms() -> u64 {
     since_1970().as_millis() as u64
 }
 
-fn since_1970() -> Duration {
+/// The time since 1970; zero where the clock is before that.
+pub(crate) fn since_1970() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()

@@ -3,9 +3,9 @@
 //! The rules are in `wherd_core` and the grammar in `wherd_proto`; this crate lets the world at
 //! them. In reading order: [`run`] opens and closes everything, [`config`] says what to open,
 //! `access` holds the front ends, `service` the verbs that they share, `node` the replicated
-//! state behind its one lock, `journal` what outlives it, `neighbour` the links, `limits` what
-//! the process may have open, `watchdog` who sees that all this goes on, `reload` what
-//! may change meanwhile.
+//! state behind its one lock, `journal` what outlives it, `neighbour` the links, `net` names the
+//! sockets, `limits` says what the process may have open, `watchdog` who sees that all this goes on,
+//! `reload` what may change meanwhile.
 
 pub mod config;
 pub mod status;
@@ -17,6 +17,7 @@ mod service;
 
 mod journal;
 mod neighbour;
+mod net;
 mod node;
 mod reload;
 mod settings;

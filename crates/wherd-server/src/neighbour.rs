@@ -7,6 +7,7 @@
 use crate::access::acceptor::Acceptor;
 use crate::clock;
 use crate::config::{Address, Config};
+use crate::net::{OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream};
 use crate::node::{Adopted, Neighbour, Node, NotAdopted};
 use crate::settings::Live;
 use crate::telemetry::{Level, Traffic, Value};
@@ -18,8 +19,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;

@@ -13,8 +13,9 @@ use crate::watchdog::{Core, Watchdog};
 use neighbours::Neighbours;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wherd_core::{Counts, Effect, Fate, LinkFault, LinkIndex, Outcome, Policy, Replica, Trace};
 use wherd_proto::frame::{Frame, Hello, PROTOCOL_VERSION};
@@ -980,6 +981,3 @@ fn random() -> u64 {
     use std::hash::BuildHasher;
     std::hash::RandomState::new().hash_one(0)
 }
-
-#[cfg(test)]
-mod tests;

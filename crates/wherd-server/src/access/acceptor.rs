@@ -1,5 +1,6 @@
 //! Accepts connections, and waits where it cannot.
 
+use crate::net::{self, TcpListener, TcpStream};
 use crate::node::Node;
 use crate::telemetry::Level;
 use metrics::Counter;
@@ -9,7 +10,6 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 
 /// How long after an error accepting waits: at first, and at the most. It doubles each time.
 const PAUSE: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)];
@@ -69,9 +69,7 @@ impl<'a> Acceptor<'a> {
         name: &'static str,
         failures: &'a Counter,
     ) -> Self {
-        // It listens already; saying it again only makes the queue longer, and a system that does
-        // not know that leaves it as it was.
-        let _ = rustix::net::listen(listener, QUEUE_COUNT);
+        net::set_queue_count(listener, QUEUE_COUNT);
         Self {
             node,
             listener,

@@ -4,6 +4,7 @@ use crate::access::acceptor::Acceptor;
 use crate::config::Config;
 use crate::journal::NotKept;
 use crate::limits::Descriptors;
+use crate::net::{self, TcpListener, TcpStream};
 use crate::node::Node;
 use crate::status::{Addresses, ForgetAnswer, Status};
 use crate::telemetry::{Level, Value};
@@ -18,10 +19,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use std::convert::Infallible;
 use std::fmt::Display;
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 
 /// What confirms that a request is no accident of a web page.
@@ -60,40 +59,23 @@ pub(crate) struct Server {
 /// Serves the port until the stop, on a thread and a runtime of its own: where all else is stuck,
 /// somebody has to say so.
 pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener, stop: CancellationToken) {
-    let (end, ended) = tokio::sync::oneshot::channel();
     let stop = stop.child_token();
     // Who drops this wants the thread to end, too.
     let _stop = stop.clone().drop_guard();
-    let serve = move || {
-        // Nobody is there to hear it after the end of the server.
-        let _ = end.send(serve_here(server, listener.into_std()?, &stop));
-        Ok::<_, io::Error>(())
-    };
-    let thread = std::thread::Builder::new().name("http".into());
-    thread.spawn(serve).expect("a thread for HTTP");
-    let served = ended.await.expect("the thread for HTTP did not panic");
-    served.expect("a runtime for HTTP");
+    let served = net::serve_apart("http", listener, move |listener| {
+        serve_here(server, listener, stop)
+    });
+    served.await.expect("a thread and a runtime for HTTP");
 }
 
-fn serve_here(
-    server: Arc<Server>,
-    listener: std::net::TcpListener,
-    stop: &CancellationToken,
-) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    runtime.block_on(async {
-        let listener = TcpListener::from_std(listener)?;
-        let node = Arc::clone(&server.node);
-        let accepting = accept_all(server, &listener);
-        let accepting = node.watchdog.watch(Task::HttpAccept, accepting);
-        stop.run_until_cancelled(accepting).await;
-        drop(listener);
-        // Who asked before the stop is answered as long as there is something to tell.
-        node.last_words.cancelled().await;
-        Ok(())
-    })
+async fn serve_here(server: Arc<Server>, listener: TcpListener, stop: CancellationToken) {
+    let node = Arc::clone(&server.node);
+    let accepting = accept_all(server, &listener);
+    let accepting = node.watchdog.watch(Task::HttpAccept, accepting);
+    stop.run_until_cancelled(accepting).await;
+    drop(listener);
+    // Who asked before the stop is answered as long as there is something to tell.
+    node.last_words.cancelled().await;
 }
 
 async fn accept_all(server: Arc<Server>, listener: &TcpListener) -> Infallible {

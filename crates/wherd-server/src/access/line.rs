@@ -5,11 +5,11 @@
 use crate::access::acceptor::Acceptor;
 use crate::config::{Acknowledge, Config, ServerConfig};
 use crate::limits::Descriptors;
+use crate::net::{self, TcpListener, TcpStream};
 use crate::service::{Heard, Service};
 use crate::settings::Live;
 use crate::telemetry::{Traffic, Value};
 use crate::watchdog::Task;
-use rustix::net::sockopt::set_socket_send_buffer_size;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -142,10 +141,9 @@ async fn accept_all(
     }
 }
 
-/// What waits in the system counts, too; its own bound is some megabytes for each client. Each
-/// connection has it of the listener, and a system that refuses it leaves it as it was.
+/// What waits in the system counts, too; its own bound is some megabytes for each client.
 fn bound_send_buffers(listener: &TcpListener, settings: &LineSettings) {
-    let _ = set_socket_send_buffer_size(listener, settings.waiting_bytes);
+    net::set_waiting_bytes(listener, settings.waiting_bytes);
 }
 
 /// One client's connection.
