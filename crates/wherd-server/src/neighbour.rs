@@ -395,6 +395,9 @@ impl UpLink {
         outlet.install(&node.neighbours[link.0]);
         node.log_link_up(link, &hello, &address);
         let why = tokio::select! {
+            // Always the same order, so that a simulated run replays from its seed. None of them
+            // is ready before the link ends.
+            biased;
             why = read_loop(node, link, number, reader) => why,
             why = write_loop(node, link, number, socket, settings) => why,
             () = adopted.replaced.cancelled() => io::Error::other(node.neighbours[link.0].why_closed()),
