@@ -17,11 +17,14 @@ mod service;
 
 mod journal;
 mod neighbour;
+// `crates/wherd-turmoil` compiles these sources with sockets and a clock that are simulated.
+#[cfg_attr(feature = "turmoil", path = "../../wherd-turmoil/src/net.rs")]
 mod net;
 mod node;
 mod reload;
 mod settings;
 
+#[cfg_attr(feature = "turmoil", path = "../../wherd-turmoil/src/clock.rs")]
 mod clock;
 mod places;
 

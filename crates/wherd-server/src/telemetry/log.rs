@@ -6,16 +6,22 @@
 //! into a buffer, and a thread of the log's own writes it out; another one writes to the terminal.
 
 use super::terminal::Terminal;
+use crate::clock;
 use crate::config::{LogConfig, LogFormat, LogLevel};
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
+// The terminal of simulated herds is that of the tests, whose own words would be lost in theirs.
 use std::io::Write as _;
+#[cfg(feature = "turmoil")]
+use std::io::sink as stderr;
+#[cfg(not(feature = "turmoil"))]
+use std::io::stderr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// How much may wait for the disk. Beyond it traffic is left out, and summed up.
 const MAX_WAITING_BYTES: usize = 16 << 20;
@@ -171,7 +177,7 @@ impl Log {
     /// # Errors
     /// When the folder or the file cannot be made.
     pub(crate) fn open(name: &str, config: &LogConfig, is_complete: bool) -> std::io::Result<Self> {
-        let terminal = Arc::new(Terminal::open(std::io::stderr())?);
+        let terminal = Arc::new(Terminal::open(stderr())?);
         let file = RotatedFile::open(log_path(&config.dir, name), config, Arc::clone(&terminal))?;
         let shared = Arc::new(Shared {
             config: Mutex::new(config.clone()),
@@ -303,9 +309,7 @@ impl Shared {
     }
 
     fn push(&self, name: &str, fields: Fields<'_>) {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+        let now = clock::since_1970();
         let mut waiting = self.lock();
         if waiting.lines.len() >= MAX_WAITING_BYTES {
             if let Some(kind) = Traffic::NAMES.iter().position(|traffic| *traffic == name) {
