@@ -139,8 +139,8 @@ pub(crate) struct Link {
     /// When the other side is told a digest of what is here.
     digest_due_at_ns: Option<u64>,
     is_digest_due: bool,
-    /// Vector and both digests, as they were when these differed last though the vectors did not.
-    suspicion: Option<(u64, u64, u64)>,
+    /// Vector and both digests that differ though the vectors do not, and since when.
+    suspicion: Option<([u64; 3], u64)>,
     /// The other side is to be told all buckets; whether as an answer to its own.
     buckets_due: Option<bool>,
     /// Where the other side differs, and the entries that are still to be looked at for it.
@@ -304,15 +304,15 @@ impl Link {
 
     /// The other side has told its digest, and reflects the same; whether it is certain that the
     /// tables differ. Once is not: an update may be on its way whose COMMIT is, too. So both sides
-    /// look again soon, and where nothing has changed until then, nothing is on its way.
-    pub(crate) fn suspect(&mut self, vector: u64, theirs: u64, mine: u64, now_ns: u64) -> bool {
-        let now = Some((vector, theirs, mine));
-        let before = std::mem::replace(&mut self.suspicion, now);
+    /// look again soon, and where nothing has changed for `patience_ns`, nothing is on its way.
+    pub(crate) fn suspect(&mut self, seen: [u64; 3], patience_ns: u64, now_ns: u64) -> bool {
+        let before = self.suspicion.filter(|(before, _)| *before == seen);
+        let (_, since_ns) = *self.suspicion.insert(before.unwrap_or((seen, now_ns)));
         self.arm_digest(
             now_ns,
             DIGEST_AGAIN_NS.min(self.settings.digest_interval_ns),
         );
-        before == now
+        before.is_some() && now_ns >= since_ns + patience_ns
     }
 
     /// The tables are equal, or cannot be compared.

@@ -537,12 +537,18 @@ impl Replica {
     fn compare_digests(&mut self, link: LinkIndex, vector: u64, theirs: u64, now_ns: u64) {
         let mine = self.entries.digest().total();
         let is_comparable = self.origins.hash(&self.reflected) == vector;
+        // What is over leaves the tables at different times.
+        let patience_ns = if self.has_what_will_be_over() {
+            sweep::patience_ns(&self.settings)
+        } else {
+            0
+        };
         let Some(link) = &mut self.links[link.0] else {
             return;
         };
         if !is_comparable || theirs == mine || is_mutant!(self.settings, OverlookDivergence) {
             link.trust();
-        } else if link.suspect(vector, theirs, mine, now_ns) {
+        } else if link.suspect([vector, theirs, mine], patience_ns, now_ns) {
             self.counts.diverged += 1;
             link.tell_buckets(false, now_ns);
         }

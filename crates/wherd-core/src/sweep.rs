@@ -13,6 +13,8 @@ const STEP: u32 = 4096;
 /// How long it is between two sweeps: a part of the retention, within these bounds.
 const INTERVAL_NS: Range<u64> = 1_000_000_000..60_000_000_000;
 const PARTS: u64 = 64;
+/// How far apart the clocks of a herd may be.
+const CLOCKS_NS: u64 = 10_000_000_000;
 /// How long it is between two steps of one sweep.
 const PAUSE_NS: u64 = 1_000_000;
 
@@ -67,6 +69,12 @@ fn interval_ns(settings: &Settings) -> u64 {
         .min()
         .unwrap_or(u64::MAX);
     (least_ns / PARTS).clamp(INTERVAL_NS.start, INTERVAL_NS.end)
+}
+
+/// How long one server may hold what is over and another does not: a sweep of each, and clocks that
+/// are off.
+pub(crate) fn patience_ns(settings: &Settings) -> u64 {
+    2 * interval_ns(settings) + CLOCKS_NS
 }
 
 /// Whether an entry is over at a time since 1970. One that says that its client is forgotten is

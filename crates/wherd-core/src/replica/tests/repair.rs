@@ -90,6 +90,28 @@ fn an_update_on_its_way_is_no_divergence() {
     assert_eq!((hill.counts().diverged, smith.counts().diverged), (0, 0));
 }
 
+/// One has swept what is too old, and the other has not.
+#[test]
+fn what_leaves_the_tables_at_different_times_is_no_divergence() {
+    let settings = with(|s| {
+        s.digest_interval_ns = 60 * S;
+        s.retention_ns = 3600 * S;
+    });
+    let (mut hill, mut smith) = pair(settings);
+    let place = smith.entries.find(b"c7").expect("a client");
+    smith.entries.remove(place);
+    for second in 60..120 {
+        pass(&mut hill, &mut smith, second * S);
+    }
+    assert_eq!((hill.counts().diverged, smith.counts().diverged), (0, 0));
+    // Nobody holds what is over for that long.
+    for second in 120..400 {
+        pass(&mut hill, &mut smith, second * S);
+    }
+    assert!(hill.counts().diverged + smith.counts().diverged >= 1);
+    assert_eq!(hill.digest().total(), smith.digest().total());
+}
+
 #[test]
 fn without_an_interval_nothing_is_compared() {
     let (hill, _) = pair(Settings::default());
