@@ -456,16 +456,6 @@ impl Checker {
         self.owed.destroyed(server, stores, now_ns);
     }
 
-    /// The newest that any of these servers holds, by client.
-    pub(crate) fn newest(&self, servers: &[usize]) -> BTreeMap<usize, Precedence> {
-        let mut newest = BTreeMap::new();
-        for (client, held) in servers.iter().flat_map(|server| self.held(*server)) {
-            let known: &mut Precedence = newest.entry(client).or_insert_with(|| held.clone());
-            *known = held.max(known.clone());
-        }
-        newest
-    }
-
     /// The part of the herd that is connected fell silent: all must hold the same, and no less
     /// than the newest when faults stopped.
     pub(crate) fn agree(

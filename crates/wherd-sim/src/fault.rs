@@ -81,7 +81,7 @@ impl Fault {
         (Self::CrashBeforeFlush, &[0, 0, 20, 50]),
         (Self::CrashInCompaction, &[0, 0, 100, 300]),
         (Self::CrashAfterLinkUp, &[0, 0, 20]),
-        (Self::Rot, &[0, 0, 0, 0, 0, 0, 0, 0, 500]),
+        (Self::Rot, &[0, 0, 0, 500]),
     ];
 
     /// What strikes from time to time, with in how many of a thousand bursts.
@@ -406,6 +406,7 @@ impl Herd<'_> {
         let here = &mut self.servers[server];
         here.fenced_by = here.fenced_by.max(incarnation);
         here.disk.take_name();
+        self.is_fenced[server] = true;
         let twin = self.scenario.topology.twin_of(server);
         if twin.is_some_and(|twin| self.servers[twin].replica.is_some()) {
             self.retire(server);

@@ -27,6 +27,9 @@ const PROBES: usize = 2;
 /// How far a clock may be off beyond its skew: what it drifts between two bursts.
 pub(crate) const MOST_DRIFT_NS: i64 = 4 * S as i64;
 
+/// The newest report of each client.
+type Newest = BTreeMap<usize, Precedence>;
+
 /// What came of a run.
 #[derive(Debug)]
 pub struct Outcome {
@@ -93,6 +96,8 @@ pub(crate) struct Herd<'a> {
     pub(crate) is_away: Vec<bool>,
     /// Which servers are not started, since another has their name.
     pub(crate) is_retired: Vec<bool>,
+    /// Which servers were told of a newer run of their name since faults have stopped.
+    pub(crate) is_fenced: Vec<bool>,
     /// Which edges stay cut though faults have stopped.
     pub(crate) is_edge_away: Vec<bool>,
     pub(crate) connection_count: Connection,
@@ -147,6 +152,7 @@ impl<'a> Herd<'a> {
             now_ns: 0,
             agenda: Agenda::default(),
             is_away: vec![false; servers.len()],
+            is_fenced: vec![false; servers.len()],
             is_retired: (0..servers.len())
                 .map(|server| topology.twin_of(server).is_some_and(|twin| twin < server))
                 .collect(),
@@ -240,14 +246,18 @@ impl<'a> Herd<'a> {
         self.most_events = self.event_count + MOST_EVENTS;
         let healed_at_ns = self.now_ns;
         let parts = self.parts();
-        let newest: Vec<_> = parts.iter().map(|part| self.newest(part)).collect();
+        let servers = 0..self.servers.len();
+        let held: Vec<_> = servers.map(|server| self.checker.held(server)).collect();
+        self.is_fenced.fill(false);
         self.run_until_silent()?;
         let silent_after_ns = self.last_talk_ns.saturating_sub(healed_at_ns);
         self.silent_after_ns = self.silent_after_ns.max(silent_after_ns);
-        for (part, newest) in parts.iter().zip(&newest) {
+        for part in &parts {
             self.check_names(part)?;
             self.observe_part(part)?;
-            self.checker.agree(&replicas(&self.servers, part), newest)?;
+            let newest = self.newest_of(part, &held);
+            self.checker
+                .agree(&replicas(&self.servers, part), &newest)?;
             part.iter()
                 .try_for_each(|server| self.check_kept(*server))?;
         }
@@ -284,17 +294,17 @@ impl<'a> Herd<'a> {
         all.filter(|server| !self.is_gone(*server)).collect()
     }
 
-    /// The newest that servers hold, but for those that will be told that a newer run has their
-    /// name.
-    fn newest(&self, part: &[usize]) -> BTreeMap<usize, Precedence> {
-        let incarnation = |server: usize| self.servers[server].origin().incarnation;
-        let is_newest = |server: &usize| {
-            let twin = self.scenario.topology.twin_of(*server);
-            let twin = twin.filter(|twin| part.contains(twin));
-            twin.is_none_or(|twin| incarnation(twin) < incarnation(*server))
-        };
-        let servers = part.iter().copied().filter(is_newest);
-        self.checker.newest(&servers.collect::<Vec<_>>())
+    /// The newest that these servers held when faults stopped, but for those that were told since
+    /// that a newer run has their name.
+    fn newest_of(&self, part: &[usize], held: &[BTreeMap<usize, Precedence>]) -> Newest {
+        let mut newest = Newest::new();
+        for server in part.iter().filter(|server| !self.is_fenced[**server]) {
+            for (client, held) in &held[*server] {
+                let known = newest.entry(*client).or_insert_with(|| held.clone());
+                *known = held.max(known).clone();
+            }
+        }
+        newest
     }
 
     fn draw_away(&mut self) {
@@ -428,7 +438,7 @@ impl<'a> Herd<'a> {
         let all = self.all();
         self.observe_part(&all)?;
         let replicas = replicas(&self.servers, &all);
-        self.checker.agree(&replicas, &BTreeMap::new())?;
+        self.checker.agree(&replicas, &Newest::new())?;
         self.checker.settle(&replicas)?;
         let sent_count = self.sent_count - sent_before;
         let most = match self.scenario.settings.policy {

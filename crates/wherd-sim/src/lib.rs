@@ -1,21 +1,27 @@
-//! Whole herds in one thread from a seed: the real core, real frames, and a network that fails.
+//! Whole herds in one thread from a seed: the real core, real frames, real journal files, and a
+//! network, disks and clocks that fail.
 //!
-//! A [`Scenario`] says what happens: which servers, how fast the network, what clients report,
-//! what goes wrong. [`Scenario::from_seed`] draws one. [`run`] plays it as discrete events in
-//! virtual time and returns an [`Outcome`]: what was counted, and the first [`Violation`] of what
-//! the core promises, as the [`Checker`](checker) saw it, who knows every update ever numbered.
+//! A [`Scenario`] says what happens: which servers, how fast the network, what disks and clocks are
+//! like, what clients report, what goes wrong. [`Scenario::from_seed`] draws one. [`run`] plays it
+//! as discrete events in virtual time and returns an [`Outcome`]: what was counted, and the first
+//! [`Violation`] of what is promised, as the [`checker`] saw it, who knows every update ever
+//! numbered, every acknowledgement, and which disks were lost since.
 //!
-//! A run has three parts. Clients report while faults strike. Then faults stop, what is cut or
-//! down comes back, and within five seconds all servers must agree and fall silent. Then each
-//! client reports once more in the quiet herd, which shows that no clock blocked a client for
-//! long, and what one update costs.
+//! A run is some bursts with hours of quiet between. In a burst clients report while faults strike.
+//! Then faults stop; what is cut or down comes back, or a part of it stays away, and within five
+//! seconds all servers that reach each other must agree, in memory and on disk, and fall silent. In
+//! the quiet hours digests are compared. Where all are back, some clients report once more, which
+//! shows that no clock blocked one for long, and what one update costs.
+//!
+//! The servers around the core do what `wherd-server` does: one worker writes the journal, what
+//! was acknowledged waits for its flush, a file that failed is followed by a new one.
 //!
 //! Everything is a function of the scenario: the same one gives the same events, byte for byte,
 //! and [`Outcome::trace_hash`] tells when it did not.
 //!
 //! What is not modelled: heartbeats are no frames here, but a time-out after which a dead link is
-//! noticed; and a connection that lost or damaged a frame unnoticed is reset when faults stop, as
-//! TCP would have done long before.
+//! noticed; a connection that lost or damaged a frame unnoticed is reset when faults stop, as TCP
+//! would have done long before; two servers with one name have links of their own; nothing expires.
 
 #![forbid(unsafe_code)]
 

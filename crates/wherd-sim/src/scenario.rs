@@ -172,10 +172,6 @@ impl Scenario {
         if self.bursts.iter().any(has_rot) {
             self.settings.digest_interval_ns = 60 * S;
         }
-        if self.settings.digest_interval_ns > 0 {
-            // All buckets of a digest have 32 kB, and are told again after a second.
-            self.network.bytes_per_s = self.network.bytes_per_s.max(100_000);
-        }
         if self.load.forget_per_mille > 0 {
             self.settings.away_limit_ns = 24 * 3600 * S;
             self.clocks.step_ns = self.clocks.step_ns.min(10 * S);

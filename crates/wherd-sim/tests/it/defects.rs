@@ -221,3 +221,19 @@ fn every_planted_defect_is_found_and_the_table_says_so() {
         );
     }
 }
+
+/// How often each defect is found, and by what.
+#[test]
+#[ignore = "a report for those who change the simulator, and no check"]
+fn how_often_each_defect_is_found() {
+    for defect in DEFECTS {
+        let mut found = std::collections::BTreeMap::new();
+        for seed in 0..SEEDS {
+            let outcome = wherd_sim::run(&scenario(seed, defect.planted), Trace::default());
+            if let Some((_, violation)) = outcome.violation {
+                *found.entry(violation.invariant).or_insert(0) += 1;
+            }
+        }
+        eprintln!("{}: of {SEEDS} seeds {found:?}", defect.planted.name());
+    }
+}

@@ -1,7 +1,7 @@
 //! A configuration that is read again while its servers run.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -296,6 +296,17 @@ fn the_journal_and_the_log_take_new_numbers() {
     assert!(!news[log.len()..].contains(" client."), "{news}");
 }
 
+/// A process that ends with the test, and its servers with it.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[test]
 fn up_passes_it_on_and_keeps_the_ports_that_it_chose() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -308,7 +319,7 @@ fn up_passes_it_on_and_keeps_the_ports_that_it_chose() {
     let file = folder.path().join("herd.toml");
     fs::write(&file, &config).expect("written");
     let words = fs::File::create(folder.path().join("up.err")).expect("created");
-    let mut up = program(folder.path())
+    let up = program(folder.path())
         .args([
             "--config",
             "herd.toml",
@@ -320,12 +331,13 @@ fn up_passes_it_on_and_keeps_the_ports_that_it_chose() {
         .stderr(words)
         .spawn()
         .expect("it runs");
+    let mut up = Ended(up);
     let ports = wait_for("the ports file", || {
         let text = fs::read(folder.path().join("ports.json")).ok()?;
         serde_json::from_slice::<PortsFile>(&text).ok()
     });
     let hang_up = || {
-        let pid = rustix::process::Pid::from_raw(up.id() as i32).expect("a process");
+        let pid = rustix::process::Pid::from_raw(up.0.id() as i32).expect("a process");
         rustix::process::kill_process(pid, Signal::HUP).expect("it runs");
     };
     let log = |name: &str| {
@@ -350,16 +362,18 @@ fn up_passes_it_on_and_keeps_the_ports_that_it_chose() {
             && words.contains("go on with what they have")
     });
     assert_eq!(log("Hill").matches(" reload.").count(), 2);
-    let pid = rustix::process::Pid::from_raw(up.id() as i32).expect("a process");
+    let pid = rustix::process::Pid::from_raw(up.0.id() as i32).expect("a process");
     rustix::process::kill_process(pid, Signal::TERM).expect("it runs");
-    assert!(up.wait().expect("a child of ours").success());
+    assert!(up.0.wait().expect("a child of ours").success());
 }
 
 #[test]
 fn a_server_whose_terminal_is_gone_stops() {
     let mut herd = Setup::lonely().start();
     herd.stop("Hill", crate::herd::Stop::Asked);
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    // Other tests start servers just now, which must not hold it open.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let terminal = openpt(flags).expect("a terminal");
     grantpt(&terminal).expect("a terminal");
     unlockpt(&terminal).expect("a terminal");
     let name = ptsname(&terminal, Vec::new()).expect("a terminal");
