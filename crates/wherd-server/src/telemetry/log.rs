@@ -11,17 +11,18 @@ use crate::config::{LogConfig, LogFormat, LogLevel};
 use std::borrow::Cow;
 use std::fmt::Display;
 use std::fs::{File, OpenOptions};
-// The terminal of simulated herds is that of the tests, whose own words would be lost in theirs.
 use std::io::Write as _;
-#[cfg(feature = "turmoil")]
-use std::io::sink as stderr;
-#[cfg(not(feature = "turmoil"))]
-use std::io::stderr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+// The terminal of simulated herds is that of the tests, whose own words would be lost in theirs.
+#[cfg(feature = "turmoil")]
+use std::io::sink as stderr;
+#[cfg(not(feature = "turmoil"))]
+use std::io::stderr;
 
 /// How much may wait for the disk. Beyond it traffic is left out, and summed up.
 const MAX_WAITING_BYTES: usize = 16 << 20;
