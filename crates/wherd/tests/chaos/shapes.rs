@@ -325,10 +325,6 @@ pub(crate) fn fill_the_disk(options: &Options) -> Result<Summary, String> {
     });
     assert_eq!(hill.pid(), Some(pid), "it did not start again");
     summary.take(trial.check());
-    assert!(
-        summary.counts().refused > 0,
-        "no client of the load was refused"
-    );
     // With the process its disk goes, too.
     trial.load.open();
     summary.fault("lost disk");
