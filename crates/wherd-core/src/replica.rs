@@ -538,7 +538,7 @@ impl Replica {
         let mine = self.entries.digest().total();
         let is_comparable = self.origins.hash(&self.reflected) == vector;
         // What is over leaves the tables at different times.
-        let patience_ns = if self.has_what_will_be_over() {
+        let patience_ns = if self.settings.retention_ns > 0 {
             sweep::patience_ns(&self.settings)
         } else {
             0

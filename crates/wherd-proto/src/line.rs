@@ -70,6 +70,15 @@ impl Lines {
         &mut self.buffer[self.end..]
     }
 
+    /// So many bytes are to come, about: an empty buffer is made large enough for them at once.
+    pub fn expect(&mut self, bytes: usize) {
+        let bytes = bytes.min(MAX_BUFFER_BYTES);
+        if self.start == self.end && self.buffer.len() < bytes {
+            self.buffer = vec![0; bytes.next_power_of_two()];
+            (self.start, self.end) = (0, 0);
+        }
+    }
+
     /// Whether the last bytes filled it, so that there may be more at once, and it may still grow.
     #[must_use]
     pub const fn may_grow(&self) -> bool {

@@ -114,9 +114,18 @@ fn check_sent(server: &mut Replica, link: LinkIndex, expected: &[&str]) {
     assert_eq!(show(&drain(server, link, 1 << 20)), expected);
 }
 
-fn deliver(mut bytes: &[u8], to: &mut Replica, link: LinkIndex) -> Result<(), LinkFault> {
+fn deliver(bytes: &[u8], to: &mut Replica, link: LinkIndex) -> Result<(), LinkFault> {
+    deliver_at(0, bytes, to, link)
+}
+
+fn deliver_at(
+    now_ns: u64,
+    mut bytes: &[u8],
+    to: &mut Replica,
+    link: LinkIndex,
+) -> Result<(), LinkFault> {
     while let Some((frame, taken)) = frame::decode(bytes, 1 << 20).unwrap() {
-        to.receive(link, &frame, 0, &mut Vec::new())?;
+        to.receive(link, &frame, now_ns, &mut Vec::new())?;
         bytes = &bytes[taken..];
     }
     Ok(())
@@ -124,14 +133,18 @@ fn deliver(mut bytes: &[u8], to: &mut Replica, link: LinkIndex) -> Result<(), Li
 
 /// Both say all they have to say, until neither has anything more.
 fn talk(a: &mut Replica, b: &mut Replica) {
+    talk_at(0, a, b);
+}
+
+fn talk_at(now_ns: u64, a: &mut Replica, b: &mut Replica) {
     for round in 0.. {
         assert!(round < 20, "they never fall silent");
         let (from_a, from_b) = (drain(a, ONE, 1 << 20), drain(b, ONE, 1 << 20));
         if from_a.is_empty() && from_b.is_empty() {
             return;
         }
-        deliver(&from_a, b, ONE).unwrap();
-        deliver(&from_b, a, ONE).unwrap();
+        deliver_at(now_ns, &from_a, b, ONE).unwrap();
+        deliver_at(now_ns, &from_b, a, ONE).unwrap();
     }
 }
 

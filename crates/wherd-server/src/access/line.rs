@@ -43,7 +43,7 @@ const NOT_KEPT: &str = "it cannot be kept as safely as is promised";
 /// asks for no memory from one read to the next.
 const REST_AFTER: Duration = Duration::from_secs(1);
 /// Buffers of this size are not worth giving back while they are in use.
-const SMALL_BUFFER_BYTES: usize = 1024;
+const SMALL_BUFFER_BYTES: usize = 4096;
 /// After a read of this much others on the same thread have their turn.
 const LARGE_READ_BYTES: usize = 16 * 1024;
 
@@ -155,8 +155,8 @@ struct Session {
     lines: Lines,
     replies: Replies,
     last_read: Instant,
-    /// The longest read since the buffers were last looked at.
-    largest_read_bytes: usize,
+    /// What the last read brought: the next one mostly brings as much.
+    expected_bytes: usize,
     /// Whether there are no buffers to give back.
     is_resting: bool,
     /// When the line began that has no end yet.
@@ -185,6 +185,10 @@ struct Promised {
 }
 
 impl Replies {
+    fn capacity(&self) -> usize {
+        self.out.capacity() + self.lines.capacity()
+    }
+
     /// The answer to `line` that begins at `start` waits to be acknowledged.
     fn promise(&mut self, start: usize, line: &[u8]) {
         let line_start = self.lines.len();
@@ -227,7 +231,7 @@ impl Session {
             settings,
             replies: Replies::default(),
             last_read: Instant::now(),
-            largest_read_bytes: 0,
+            expected_bytes: 0,
             is_resting: true,
             begun_at: None,
         }
@@ -286,8 +290,9 @@ impl Session {
             if is_reloaded {
                 self.lines.set_limit(self.settings.line.line_bytes);
             }
-            self.largest_read_bytes = self.largest_read_bytes.max(count);
+            self.expected_bytes = count;
             let has_ended_one = self.answer_whole_lines().await?;
+            self.give_back_large_buffers();
             self.note_read(has_ended_one, timer.as_mut());
             if is_reloaded {
                 timer.as_mut().reset(self.deadline());
@@ -305,6 +310,7 @@ impl Session {
     /// Reads into the buffer once there is something to read: who says nothing needs none.
     fn poll_read(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         ready!(self.stream.poll_read_ready(context))?;
+        self.lines.expect(self.expected_bytes);
         let mut space = ReadBuf::new(self.lines.space());
         ready!(Pin::new(&mut self.stream).poll_read(context, &mut space))?;
         let count = space.filled().len();
@@ -392,15 +398,25 @@ impl Session {
         Ok(None)
     }
 
-    /// Gives back buffers that nobody uses, and those that grew for more than what comes lately.
+    /// Gives back buffers that nobody has used for a while.
     fn look_at_buffers(&mut self, now: Instant) {
-        let is_quiet = now >= self.last_read + REST_AFTER;
-        let needed_bytes = std::mem::take(&mut self.largest_read_bytes).max(SMALL_BUFFER_BYTES);
-        if is_quiet || self.lines.capacity() >= needed_bytes * 8 {
+        self.is_resting = now >= self.last_read + REST_AFTER;
+        if self.is_resting {
             self.lines.shrink();
             self.replies = Replies::default();
         }
-        self.is_resting = is_quiet;
+    }
+
+    /// Gives back buffers that grew for what came together: the next burst, of this client or
+    /// another, finds their memory at the same place, where a thousand of them kept would be a
+    /// thousand holes later.
+    fn give_back_large_buffers(&mut self) {
+        if self.lines.capacity() > SMALL_BUFFER_BYTES && !self.lines.has_begun() {
+            self.lines.shrink();
+        }
+        if self.replies.capacity() > SMALL_BUFFER_BYTES {
+            self.replies = Replies::default();
+        }
     }
 
     /// Answers the lines that have come, and says that nothing more will. The beginning of a line

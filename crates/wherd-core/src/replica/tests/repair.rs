@@ -15,7 +15,7 @@ fn with(change: impl FnOnce(&mut Settings)) -> Settings {
 fn pass(a: &mut Replica, b: &mut Replica, now_ns: u64) {
     a.tick(now_ns, WALL_NS, &mut Vec::new());
     b.tick(now_ns, WALL_NS, &mut Vec::new());
-    talk(a, b);
+    talk_at(now_ns, a, b);
 }
 
 /// Two servers that hold the same 20 clients and are linked.
