@@ -172,7 +172,8 @@ fn five_thousand_slow_writers_are_gone_in_time_and_delay_nobody() {
 /// A crowd says nothing, or a line, or, half of it, as much as makes buffers grow; it costs little
 /// from then on.
 fn check_idle(count: usize) {
-    const MOST_BYTES: u64 = 6_000;
+    // A debug build's futures are larger.
+    const MOST_BYTES: u64 = if cfg!(debug_assertions) { 9_000 } else { 6_000 };
     let (_herd, hill) = lonely("");
     let line = b"IAMAT a +34-118 5\n";
     // What the first client makes the server keep is no cost of a connection.
