@@ -5,6 +5,7 @@ use crate::checker::{Acknowledged, Invariant, Told, Violation, broken};
 use crate::fault::Fault;
 use crate::herd::{Herd, MOST_DRIFT_NS, client_name};
 use crate::scenario::{Defect, Level, MS};
+use crate::server::Server;
 use crate::server::{Pending, WALL_START_NS};
 use wherd_core::replica::Outcome;
 use wherd_proto::{AtText, AtTexts, Report, Request};
@@ -182,13 +183,21 @@ impl Herd<'_> {
             Level::Neighbours(count) => replica.kept_sequence(count) >= pending.sequence,
         };
         let kept: Vec<_> = here.pending.extract_if(.., is_kept).collect();
-        let is_damaged = here
-            .disk
-            .current
-            .as_ref()
-            .is_some_and(|file| file.is_damaged);
+        let has_damage = |server: &Server| {
+            let file = server.disk.current.as_ref();
+            file.is_some_and(|file| file.is_damaged)
+        };
+        let is_damaged = has_damage(here);
+        let others = self.servers.iter().enumerate();
+        let is_other_damaged = others
+            .filter(|(other, _)| *other != server)
+            .any(|(_, other)| has_damage(other));
         let mut newest = None;
-        for pending in kept {
+        for mut pending in kept {
+            if is_other_damaged {
+                // What a neighbour keeps for it may be an entry in the part that is damaged.
+                pending.told.neighbour_count = 0;
+            }
             *self.acknowledged.entry(pending.level).or_default() += 1;
             if pending.level == Level::Memory {
                 continue;
