@@ -18,7 +18,7 @@ const AGREE_WITHIN_NS: u64 = 5 * S;
 /// How long it is seen to be silent where digests are compared.
 const WATCH_NS: u64 = 2 * S;
 /// Some times more than any herd needs for a burst, or to fall silent.
-const MOST_EVENTS: u64 = 50_000;
+const MOST_EVENTS: u64 = 400_000;
 /// What an entry takes beside its text, an origin in a vector, at the most.
 const ENTRY_BYTES: usize = 100;
 const ORIGIN_BYTES: usize = 30;
