@@ -17,6 +17,8 @@ use wherd_proto::journal;
 const AGREE_WITHIN_NS: u64 = 5 * S;
 /// How long it is seen to be silent where digests are compared.
 const WATCH_NS: u64 = 2 * S;
+/// What a batch's header and its COMMIT take, where many runs have numbered something.
+const COMMIT_BYTES: usize = 1024;
 /// Some times more than any herd needs for a burst, or to fall silent.
 const MOST_EVENTS: u64 = 400_000;
 /// What an entry takes beside its text, an origin in a vector, at the most.
@@ -392,6 +394,8 @@ impl<'a> Herd<'a> {
         agree_summed(replica, &after, || format!("{} and its disk", here.name))?;
         let least_bytes = self.compacted_bytes(replica);
         let most_bytes = (3 * GROWTH * least_bytes).max(2 * self.scenario.disks.compact_bytes);
+        // What one batch says of all runs, which may be most of a small file.
+        let most_bytes = most_bytes + COMMIT_BYTES;
         // A compaction that failed is tried again when there is more to write.
         if file.bytes.len() > most_bytes && !here.worker.has_failed() {
             return broken(Invariant::DiskBound, || {
@@ -486,7 +490,9 @@ impl<'a> Herd<'a> {
     }
 
     fn agree_within_ns(&self) -> u64 {
-        if self.faults.contains_key(&Fault::Rot) {
+        // Who was killed when faults stopped may be the first to hold something else.
+        let may_rot = self.burst().faults.per_mille.get(&Fault::Rot) > Some(&0);
+        if may_rot || self.faults.contains_key(&Fault::Rot) {
             // What has changed by itself is repaired from one server to the next.
             let hops = self.servers.len() as u64 + 1;
             AGREE_WITHIN_NS + hops * self.scenario.settings.digest_interval_ns
