@@ -161,6 +161,14 @@ impl Scenario {
             defect: None,
         };
         scenario.draw_ages(random);
+        if (0..scenario.topology.names().len()).any(|s| scenario.topology.twin_of(s).is_some()) {
+            // What a server that is fenced had in memory alone goes with it.
+            scenario.disks.ephemeral_per_mille = 0;
+            scenario.load.levels.retain(|level| *level != Level::Memory);
+            if scenario.load.levels.is_empty() {
+                scenario.load.levels.push(Level::Disk);
+            }
+        }
         scenario
     }
 
