@@ -247,14 +247,14 @@ impl<'a> Herd<'a> {
         self.heal()?;
         self.most_events = self.event_count + MOST_EVENTS;
         let healed_at_ns = self.now_ns;
-        let parts = self.parts();
         let servers = 0..self.servers.len();
         let held: Vec<_> = servers.map(|server| self.checker.held(server)).collect();
         self.is_fenced.fill(false);
         self.run_until_silent()?;
         let silent_after_ns = self.last_talk_ns.saturating_sub(healed_at_ns);
         self.silent_after_ns = self.silent_after_ns.max(silent_after_ns);
-        for part in &parts {
+        // As they are by now: who was told that a newer run has its name may have been the bridge.
+        for part in &self.parts() {
             self.check_names(part)?;
             self.observe_part(part)?;
             let newest = self.newest_of(part, &held);

@@ -161,27 +161,6 @@ impl Scenario {
             defect: None,
         };
         scenario.draw_ages(random);
-        let flips = |burst: &Burst| {
-            let faults = &burst.faults;
-            faults.kinds.contains(&Fault::BitFlip)
-                || faults.per_mille.get(&Fault::BitFlip) > Some(&0)
-        };
-        if scenario.bursts.iter().any(flips) {
-            // Damage that nobody has found yet may be in what a neighbour says to keep.
-            let levels = &mut scenario.load.levels;
-            levels.retain(|level| !matches!(level, Level::Neighbours(_)));
-            if levels.is_empty() {
-                levels.push(Level::Disk);
-            }
-        }
-        if (0..scenario.topology.names().len()).any(|s| scenario.topology.twin_of(s).is_some()) {
-            // What a server that is fenced had in memory alone goes with it.
-            scenario.disks.ephemeral_per_mille = 0;
-            scenario.load.levels.retain(|level| *level != Level::Memory);
-            if scenario.load.levels.is_empty() {
-                scenario.load.levels.push(Level::Disk);
-            }
-        }
         scenario
     }
 
