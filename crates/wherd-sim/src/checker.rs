@@ -471,13 +471,18 @@ impl Checker {
             .try_for_each(|pair| self.agree_pair(pair[0].1, pair[1].1))
     }
 
-    /// The whole herd agrees: what was acknowledged is everywhere, and all are to keep it.
-    pub(crate) fn settle(&mut self, replicas: &[(usize, &Replica)]) -> Result<(), Violation> {
+    /// The whole herd agrees: what was acknowledged is everywhere, and all are to keep it. What
+    /// each has where it does is in `stores`.
+    pub(crate) fn settle(
+        &mut self,
+        replicas: &[(usize, &Replica)],
+        stores: &[BTreeMap<usize, Precedence>],
+    ) -> Result<(), Violation> {
         for (client, owed) in self.owed.all() {
             self.check_held(replicas, client, owed)?;
         }
         let (server, _) = replicas[0];
-        self.owed.settle(self.held(server));
+        self.owed.settle(self.held(server), stores);
         Ok(())
     }
 

@@ -417,9 +417,7 @@ impl Herd<'_> {
 
     /// Something of what a server was to keep is gone: who else keeps what it had acknowledged.
     fn destroyed(&mut self, server: usize) {
-        let stores: Vec<_> = (0..self.servers.len())
-            .map(|server| self.store(server))
-            .collect();
+        let stores = self.stores();
         self.checker.destroyed(server, &stores, self.now_ns);
     }
 

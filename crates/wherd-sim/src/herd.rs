@@ -264,8 +264,9 @@ impl<'a> Herd<'a> {
                 .try_for_each(|server| self.check_kept(*server))?;
         }
         if !self.is_anything_away() {
+            let stores = self.stores();
             let replicas = replicas(&self.servers, &self.all());
-            self.checker.settle(&replicas)?;
+            self.checker.settle(&replicas, &stores)?;
         }
         Ok(())
     }
@@ -441,9 +442,10 @@ impl<'a> Herd<'a> {
         self.run_until_silent()?;
         let all = self.all();
         self.observe_part(&all)?;
+        let stores = self.stores();
         let replicas = replicas(&self.servers, &all);
         self.checker.agree(&replicas, &Newest::new())?;
-        self.checker.settle(&replicas)?;
+        self.checker.settle(&replicas, &stores)?;
         let sent_count = self.sent_count - sent_before;
         let most = match self.scenario.settings.policy {
             Policy::Flood => self.scenario.topology.flood_sends(),

@@ -537,8 +537,13 @@ impl Herd<'_> {
         replica
     }
 
-    /// What a server has where it is to keep what it acknowledged.
-    pub(crate) fn store(&self, server: usize) -> BTreeMap<usize, Precedence> {
+    /// What each server has where it is to keep what it acknowledged.
+    pub(crate) fn stores(&self) -> Vec<BTreeMap<usize, Precedence>> {
+        let all = 0..self.servers.len();
+        all.map(|server| self.store(server)).collect()
+    }
+
+    fn store(&self, server: usize) -> BTreeMap<usize, Precedence> {
         let here = &self.servers[server];
         if self.is_retired[server] {
             return BTreeMap::new();

@@ -79,7 +79,7 @@ impl Owed {
     ) {
         self.destroyed_at_ns[server] = Some(now_ns);
         for (client, promises) in &mut self.promises {
-            let newest = stores.iter().filter_map(|store| store.get(client)).max();
+            let newest = newest(stores, *client);
             promises.retain_mut(|promise| {
                 promise.destroyed(server, &self.neighbours) || newest >= Some(&promise.precedence)
             });
@@ -94,17 +94,28 @@ impl Owed {
         })
     }
 
-    /// All servers keep this.
-    pub(super) fn settle(&mut self, held: BTreeMap<usize, Precedence>) {
+    /// All servers hold this, and what any has where it keeps it is owed. (Where all disks have
+    /// damage nobody found yet, some of it may be in memory alone.)
+    pub(super) fn settle(
+        &mut self,
+        held: BTreeMap<usize, Precedence>,
+        stores: &[BTreeMap<usize, Precedence>],
+    ) {
         let promise = |precedence| Promise {
             precedence,
             by: None,
         };
-        let promises = held.into_iter();
-        self.promises = promises
+        let kept = held
+            .into_iter()
+            .filter(|(client, precedence)| newest(stores, *client) >= Some(precedence));
+        self.promises = kept
             .map(|(client, precedence)| (client, vec![promise(precedence)]))
             .collect();
     }
+}
+
+fn newest(stores: &[BTreeMap<usize, Precedence>], client: usize) -> Option<&Precedence> {
+    stores.iter().filter_map(|store| store.get(&client)).max()
 }
 
 impl Promise {

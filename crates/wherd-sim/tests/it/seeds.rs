@@ -12,8 +12,8 @@ use wherd_sim::trace::Trace;
 use wherd_sim::{Outcome, Scenario};
 
 /// What is played: as many fresh seeds as this takes.
-const LEAST_HOURS: u64 = 200;
-const LEAST_FAULTS: u64 = 100_000;
+const LEAST_HOURS: u64 = 2_000;
+const LEAST_FAULTS: u64 = 1_000_000;
 /// After so many failures the rest would tell nothing new.
 const MOST_FAILURES: usize = 3;
 
