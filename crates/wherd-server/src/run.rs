@@ -266,10 +266,11 @@ impl Stored {
         };
         let replayed = folder.replay(&owner, replica)?;
         let limit_ms = config.replication.away_limit_s * 1000;
-        let is_too_old = !config.keeps_old_data
-            && replayed
-                .as_ref()
-                .is_some_and(|r| clock::wall_ms().saturating_sub(r.written_at_ms) > limit_ms);
+        let is_old = |replayed: &Replayed| {
+            let age_ms = clock::wall_ms().saturating_sub(replayed.written_at_ms);
+            replayed.records_count > 0 && age_ms > limit_ms
+        };
+        let is_too_old = !config.keeps_old_data && replayed.as_ref().is_some_and(is_old);
         Ok(Some(Self {
             folder,
             replayed,

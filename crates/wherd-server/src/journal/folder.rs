@@ -31,7 +31,7 @@ pub enum JournalError {
         /// Whose it is.
         owner: Box<Owner>,
     },
-    /// It is no journal, or one that a later version of this program wrote.
+    /// A later version of this program wrote it.
     #[error("{} cannot be used as a journal: {why}", path.display())]
     Unusable {
         /// Which file.
@@ -116,7 +116,7 @@ impl Folder {
                 why: format!("at offset {} there is {}", later.offset, later.why),
             });
         }
-        Ok((replayed.records_count > 0).then_some(replayed))
+        Ok((!bytes.is_empty()).then_some(replayed))
     }
 
     /// Keeps the current file under a name of its own as well, so that nothing is lost with the
@@ -165,12 +165,12 @@ fn check_owner(path: &Path, bytes: &[u8], us: &Owner) -> Result<(), JournalError
             path: path.to_owned(),
             owner: Box::new(owner),
         }),
-        // Nothing was in it yet; or its first record is damaged, and the others are ours still.
-        Err(NotAJournal::Empty | NotAJournal::Torn | NotAJournal::NoOwner) => Ok(()),
-        Err(why @ (NotAJournal::Version(_) | NotAJournal::Alien)) => Err(JournalError::Unusable {
+        Err(why @ NotAJournal::Version(_)) => Err(JournalError::Unusable {
             path: path.to_owned(),
             why: why.to_string(),
         }),
+        // Its first record is damaged, and the others are ours still; or there are none.
+        Err(_) => Ok(()),
     }
 }
 

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
+
+use wherd_proto::journal;
 
 use crate::herd::{Herd, Setup, Stop, now_text, program, wait_for, wait_until};
 
@@ -122,9 +124,7 @@ fn damage_in_the_middle_is_told_set_aside_and_refetched() {
     check_all(&herd, "Hill", &answers);
     wait_until("readiness", || hill.get("/readyz").0 == 200);
     assert!(hill.metric("wherd_journal_damaged_total") >= 1.0);
-    let aside = fs::read_dir(path.parent().expect("a folder")).expect("a folder");
-    let mut names = aside.flatten().map(|entry| entry.file_name());
-    assert!(names.any(|name| name.to_string_lossy().starts_with("journal.damaged-")));
+    assert_eq!(set_aside(&path), [bytes]);
     // What was refetched is written when nobody waits for it, so a moment later.
     wait_until("a sound file with all", || {
         let mut verify = program(herd.folder());
@@ -179,18 +179,41 @@ fn a_folder_belongs_to_one_server_and_one_process() {
 }
 
 #[test]
-fn a_file_that_is_no_journal_is_left_alone() {
-    let mut herd = Setup::lonely().start();
-    herd.stop("Hill", Stop::Asked);
+fn a_file_without_a_whole_record_is_told_set_aside_and_refetched() {
+    let mut herd = Setup::of(&PAIR).start();
+    let answers = report_all(&herd, "Hill", 30);
+    herd.wait_until_equal(&["Hill", "Smith"], 30);
     let path = journal_of(&herd, "Hill");
-    fs::write(&path, b"my thesis").expect("written");
-    let (code, words) = serve(&herd, "Hill");
-    assert_eq!(code, Some(78), "{words}");
-    assert!(
-        words.contains("journal cannot be used as a journal"),
-        "{words}"
-    );
-    assert_eq!(fs::read(&path).expect("a file"), b"my thesis");
+    let whole = fs::read(&path).expect("a journal");
+    let in_first_record = journal::HEADER_BYTES - 1;
+    let mut flipped = whole[..in_first_record].to_vec();
+    flipped[0] ^= 1;
+    for (round, damaged) in [b"my thesis", &whole[..in_first_record], &flipped, &[0; 64]]
+        .into_iter()
+        .enumerate()
+    {
+        herd.stop("Hill", Stop::Killed);
+        fs::write(&path, damaged).expect("written");
+        herd.restart("Hill");
+        herd.wait_until_equal(&["Hill", "Smith"], 30);
+        check_all(&herd, "Hill", &answers);
+        let told = format!("bytes={}", damaged.len());
+        let hill = herd.server("Hill");
+        hill.wait_for_log(&["journal.damaged", "offset=0", &told]);
+        wait_until("readiness", || hill.get("/readyz").0 == 200);
+        let aside = set_aside(&path);
+        assert_eq!(aside.len(), (round + 1).min(3), "three are kept");
+        assert!(aside.contains(&damaged.to_vec()), "as it was");
+    }
+}
+
+/// What the files have that were set aside because of damage.
+fn set_aside(journal: &Path) -> Vec<Vec<u8>> {
+    let folder = fs::read_dir(journal.parent().expect("a folder")).expect("a folder");
+    let paths = folder.flatten().map(|entry| entry.path());
+    let is_damaged = |path: &PathBuf| path.to_string_lossy().contains("journal.damaged-");
+    let read = |path: PathBuf| fs::read(path).expect("a file");
+    paths.filter(is_damaged).map(read).collect()
 }
 
 #[test]
