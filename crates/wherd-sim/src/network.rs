@@ -106,8 +106,9 @@ impl Herd<'_> {
         if !is_possible {
             return;
         }
-        self.connection_count += 1;
-        self.open(end, self.connection_count);
+        // Even or odd as the end that dials.
+        self.connection_count += 2;
+        self.open(end, self.connection_count + end.0 as u64 % 2);
     }
 
     pub(crate) fn redial(&mut self, end: EndIndex) {
@@ -154,8 +155,11 @@ impl Herd<'_> {
     ) -> Result<(), Violation> {
         let here = &self.ends[end.0];
         let is_answer = here.connection == connection && here.state == State::Greeting;
-        let is_new = connection > here.connection
+        let is_later = connection > here.connection
             || (here.state == State::Down && connection < here.connection);
+        // The answer to one that this end has given up since, or that an earlier run of its server
+        // had, goes nowhere.
+        let is_new = is_later && connection % 2 == end.peer().0 as u64 % 2;
         if !is_answer && !is_new {
             return Ok(());
         }
