@@ -116,7 +116,7 @@ impl Folder {
                 why: format!("at offset {} there is {}", later.offset, later.why),
             });
         }
-        Ok((!bytes.is_empty()).then_some(replayed))
+        Ok(Some(replayed))
     }
 
     /// Keeps the current file under a name of its own as well, so that nothing is lost with the

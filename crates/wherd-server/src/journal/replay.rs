@@ -52,15 +52,17 @@ pub(crate) fn replay(bytes: &[u8], replica: &mut Replica) -> Replayed {
             Found::TornTail { offset, length } => replayed.torn_tail = Some((offset, length)),
         }
     }
-    if replayed.records_count == 0
-        && let Some((offset, length)) = replayed.torn_tail.take()
-    {
+    if replayed.records_count == 0 {
         // No crash leaves that: a file has its first record before it has its name.
-        replayed.damage.push(Damage {
-            offset,
-            length,
-            why: DamageKind::NoMarker,
-        });
+        let tail = replayed.torn_tail.take();
+        let is_empty = bytes.is_empty().then_some((0, 0));
+        replayed
+            .damage
+            .extend(tail.or(is_empty).map(|(offset, length)| Damage {
+                offset,
+                length,
+                why: DamageKind::NoMarker,
+            }));
     }
     if !replayed.damage.is_empty() {
         replica.distrust_journal();

@@ -188,7 +188,8 @@ fn a_file_without_a_whole_record_is_told_set_aside_and_refetched() {
     let in_first_record = journal::HEADER_BYTES - 1;
     let mut flipped = whole[..in_first_record].to_vec();
     flipped[0] ^= 1;
-    for (round, damaged) in [b"my thesis", &whole[..in_first_record], &flipped, &[0; 64]]
+    let first_record = &whole[..in_first_record];
+    for (round, damaged) in [b"my thesis", first_record, &flipped, &[0; 64], &[]]
         .into_iter()
         .enumerate()
     {
