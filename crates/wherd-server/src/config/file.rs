@@ -262,7 +262,9 @@ impl<'m, 'i> Section<'m, 'i> {
         if !self.table.contains_key(key) {
             let mistake = Mistake::new(self.span.clone(), format!("{} has no `{key}`", self.title))
                 .label("in this section")
-                .help(format!("add a line such as `{key} = \"127.0.0.1:4373\"`"));
+                .help(format!(
+                    "add a line such as `{key} = \"127.0.0.1:0\"`; port 0 is any free one"
+                ));
             self.mistakes.push(mistake);
         }
         self.text(key)

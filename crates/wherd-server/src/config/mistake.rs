@@ -190,11 +190,14 @@ impl std::error::Error for UnknownServer {}
 
 impl fmt::Display for UnknownServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no server {}; ", self.name.escape_debug())?;
-        if let Some(suggestion) = &self.suggestion {
-            write!(f, "did you mean {suggestion}? ")?;
+        let (name, known) = (self.name.escape_debug(), self.known.join(", "));
+        match &self.suggestion {
+            Some(near) => write!(
+                f,
+                "no server {name}; did you mean {near}? The servers are {known}"
+            ),
+            None => write!(f, "no server {name}; the servers are {known}"),
         }
-        write!(f, "The servers are {}", self.known.join(", "))
     }
 }
 
