@@ -1,9 +1,10 @@
 //! The log: one event a line, readable as it stands, or JSON on request.
 //!
-//! There are two kinds of lines. *Events* are rare and always written. *Traffic* (every input and
-//! output) has a budget of lines a second, and so have connections that come and go; what is beyond
-//! it is summed up in one line a second, so that the log cannot become the load. Neither ever waits for the disk or the terminal: lines go
-//! into a buffer, and a thread of the log's own writes it out; another one writes to the terminal.
+//! There are two kinds of lines. *Events* are rare and written whatever the load is. *Traffic*
+//! (every input and output) has a budget of lines a second, and so have connections that come and
+//! go; what is beyond it is summed up in one line a second, so that the log cannot become the load.
+//! Neither ever waits for the disk or the terminal: lines go into a buffer, and a thread of the
+//! log's own writes it out; another one writes to the terminal.
 
 use super::terminal::Terminal;
 use crate::clock;
@@ -26,6 +27,8 @@ use std::io::stderr;
 
 /// How much may wait for the disk. Beyond it traffic is left out, and summed up.
 const MAX_WAITING_BYTES: usize = 16 << 20;
+/// How much more of events: when the disk takes nothing they are what somebody looks for.
+const MAX_WAITING_EVENT_BYTES: usize = 1 << 20;
 /// How long lines are collected before they are written together.
 const COLLECT: Duration = Duration::from_millis(20);
 const BUDGET_PERIOD: Duration = Duration::from_secs(1);
@@ -315,8 +318,11 @@ impl Shared {
         if waiting.lines.len() >= MAX_WAITING_BYTES {
             if let Some(kind) = Traffic::NAMES.iter().position(|traffic| *traffic == name) {
                 self.left_out[kind].fetch_add(1, Ordering::Relaxed);
+                return;
             }
-            return;
+            if waiting.lines.len() >= MAX_WAITING_BYTES + MAX_WAITING_EVENT_BYTES {
+                return;
+            }
         }
         let is_first = waiting.lines.is_empty();
         waiting.push(now, name, fields);
@@ -613,6 +619,7 @@ impl RotatedFile {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read as _;
 
     fn line(format: LogFormat, fields: Fields<'_>) -> String {
         let mut waiting = Waiting {
@@ -720,6 +727,38 @@ mod tests {
         config.dir = dir.to_owned();
         config.traffic_lines_per_second = lines_per_second;
         config
+    }
+
+    /// A pipe that nobody reads yet is a disk that takes nothing.
+    #[test]
+    fn a_disk_that_takes_nothing_costs_traffic_and_no_events() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let pipe = dir.path().join("Hill.log");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.expect("mkfifo").success());
+        // Whoever opens a pipe to write waits for somebody who opens it to read.
+        let both_ends = OpenOptions::new().read(true).write(true).open(&pipe);
+        let both_ends = both_ends.expect("a pipe");
+        let log = Log::open("Hill", &config(dir.path(), 10), false).expect("a log");
+        // More than a pipe holds: the writing thread is stuck with it.
+        log.shared.lock().lines.resize(1 << 20, b'x');
+        log.shared.has_lines.notify_one();
+        while !log.shared.lock().lines.is_empty() {
+            std::thread::yield_now();
+        }
+        log.shared.lock().lines.resize(MAX_WAITING_BYTES, b'x');
+        log.traffic(Traffic::ClientIn, &[]);
+        log.event(Level::Info, "an.event", &[]);
+        let mut reader = File::open(&pipe).expect("its end to read");
+        drop(both_ends);
+        let reading = std::thread::spawn(move || {
+            let mut text = String::new();
+            reader.read_to_string(&mut text).map(|_| text)
+        });
+        drop(log);
+        let text = reading.join().expect("a reader").expect("a log");
+        assert!(text.contains("Z an.event\n"));
+        assert!(text.contains("Z log.left_out client.in=1\n"));
     }
 
     #[test]
