@@ -313,6 +313,26 @@ fn health_and_numbers_are_served() {
     check_status(&hill);
 }
 
+#[test]
+fn every_metric_is_in_the_documents_and_no_other() {
+    let herd = Setup::of(&[("Hill", &[])]).start();
+    let (_, _, text) = herd.server("Hill").get("/metrics");
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let there: BTreeSet<_> = types.filter_map(|line| line.split(' ').next()).collect();
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/operations.md");
+    let page = std::fs::read_to_string(page).expect("a page");
+    let (_, rest) = page.split_once("## Metrics").expect("a section");
+    let section = rest.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
+    let cells = rows.filter_map(|row| row.split(" |").next());
+    let told: BTreeSet<_> = cells
+        .flat_map(|cell| cell.split(['`', ',', ' ']))
+        .filter_map(|name| name.split('{').next())
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(told, there);
+}
+
 fn check_status(hill: &Server) {
     let status = hill.status();
     assert_eq!((&*status.herd, &*status.server), ("tested", "Hill"));
