@@ -376,9 +376,13 @@ impl Link {
         self.queue.len() - usize::from(self.round.is_some()) + self.catch_up.len()
     }
 
-    /// What a run numbered is of no concern any more.
+    /// What a run numbered is of no concern any more: the other side need not have it either.
     pub(crate) fn close_run(&mut self, run: OriginIndex) {
         self.at_hello.drop_origin(run);
+        self.known.drop_origin(run);
+        if let Some(round) = &mut self.round {
+            round.drop_origin(run);
+        }
     }
 
     /// Whether what the other side had at its HELLO is still on its way to us.

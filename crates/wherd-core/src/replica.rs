@@ -683,7 +683,7 @@ impl Replica {
         for run in self.origins.close_runs(wall_ns, limit_ns) {
             self.reflected.drop_origin(run);
             self.durable.drop_origin(run);
-            for link in self.links.iter_mut().flatten() {
+            for link in self.links.iter_mut().chain(&mut self.journal).flatten() {
                 link.close_run(run);
             }
         }

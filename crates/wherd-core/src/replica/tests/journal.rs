@@ -223,3 +223,33 @@ fn a_file_has_a_slot_for_each_client_whatever_the_rate() {
     }
     assert_eq!(show(&flush(&mut hill)).len(), 2);
 }
+
+/// What the old file has of a closed run, or is about to have, is not asked of the new one.
+#[test]
+fn a_run_that_was_closed_is_no_reason_to_refuse_a_new_file() {
+    const S: u64 = 1_000_000_000;
+    let run = |start_ms: u64| Origin {
+        incarnation: start_ms << 20,
+        ..origin("Jaquez")
+    };
+    for is_written_before in [true, false] {
+        let (mut hill, _) = begin("Hill");
+        hill.settings.away_limit_ns = 100 * S;
+        up(&mut hill, ONE, &[]);
+        let mut bytes = Vec::new();
+        let theirs = [(run(1000), 5), (run(500_000), 3)].into();
+        frame::write_commit(&mut bytes, 0, &theirs);
+        deliver(&bytes, &mut hill, ONE).expect("a COMMIT");
+        if is_written_before {
+            flush(&mut hill);
+        }
+        hill.tick(60 * S, NOW_S * 1_000_000_000, &mut Vec::new());
+        assert_eq!(hill.reflected(), [(run(500_000), 3)].into());
+        report(&mut hill, "kiwi 1 10");
+        flush(&mut hill);
+        hill.begin_journal(&mut Vec::new());
+        write(&mut hill, JournalFile::Next);
+        hill.switch_journal(&mut Vec::new());
+        assert_eq!(hill.kept_sequence(0), 1);
+    }
+}
