@@ -80,7 +80,7 @@ fn drain(server: &mut Replica, link: LinkIndex, step_bytes: usize) -> Vec<u8> {
     }
 }
 
-/// `kiwi 5` for an update, `COMMIT A:1 B:2` and `HAVE A:1` for the rest.
+/// `kiwi 5` for an update; `COMMIT A:1 B:2`, `HAVE A:1`, `KEPT 1` and the like for the rest.
 fn show(mut bytes: &[u8]) -> Vec<String> {
     let show_vector = |vector: &WireVector| -> String {
         let each = vector.iter();
@@ -97,6 +97,18 @@ fn show(mut bytes: &[u8]) -> Vec<String> {
                 shown.push(format!("COMMIT{}", show_vector(&reflected)));
             }
             Frame::Have(reflected) => shown.push(format!("HAVE{}", show_vector(&reflected))),
+            Frame::Kept(sequence) => shown.push(format!("KEPT {sequence}")),
+            Frame::Digest { .. } => shown.push("DIGEST".into()),
+            Frame::Buckets { is_answer, .. } => {
+                shown.push(
+                    if is_answer {
+                        "BUCKETS in answer"
+                    } else {
+                        "BUCKETS"
+                    }
+                    .into(),
+                );
+            }
             other => panic!("unexpected {other:?}"),
         }
         bytes = &bytes[taken..];
@@ -193,6 +205,7 @@ fn the_newest_report_is_held() {
     assert_eq!(position_of(&hill, "kiwi").unwrap(), "kiwi 6");
     assert_eq!(position_of(&hill, "moa"), None);
     assert_eq!(hill.reflected(), vector(&[("Hill", 3)]));
+    assert_eq!((hill.counts().accepted, hill.counts().older), (2, 1));
 }
 
 #[test]
@@ -334,6 +347,51 @@ fn an_entry_from_a_neighbour_is_not_sent_back() {
     check_sent(&mut hill, OTHER, &["kiwi 1"]);
 }
 
+/// It said so itself, and takes for granted that it is reflected here, too.
+#[test]
+fn a_commit_is_not_sent_back() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    deliver(&updates(1, "Smith", &[(1, "kiwi")]), &mut hill, ONE).unwrap();
+    deliver(&commit(1, &[("Smith", 1)]), &mut hill, ONE).unwrap();
+    check_sent(&mut hill, ONE, &[]);
+    assert_eq!(hill.next_tick_at_ns(), None);
+    assert_eq!(hill.link_counts(ONE).unwrap().0.received, 1);
+}
+
+#[test]
+fn what_one_neighbour_sends_is_asked_on_for_the_others_at_once() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    up(&mut hill, OTHER, &[]);
+    let bytes = updates(1, "Smith", &[(1, "kiwi")]);
+    let (frame, _) = frame::decode(&bytes, 1 << 20).unwrap().unwrap();
+    let mut effects = Vec::new();
+    hill.receive(ONE, &frame, 0, &mut effects).unwrap();
+    assert_eq!(effects, [Effect::LinkReady(OTHER)]);
+    let links = [(ONE, false), (OTHER, true)];
+    assert_eq!(hill.targets(Some(ONE)).collect::<Vec<_>>(), links);
+    hill.link_down(ONE);
+    assert_eq!(hill.targets(None).collect::<Vec<_>>(), [(OTHER, true)]);
+}
+
+/// Without a COMMIT, as it needs none, it would not know that it can leave out what it has.
+#[test]
+fn who_has_everything_is_told_once_that_it_is_here_too() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    up(&mut hill, OTHER, &[("Smith", 1)]);
+    deliver(&updates(1, "Smith", &[(1, "kiwi")]), &mut hill, ONE).unwrap();
+    deliver(&commit(1, &[("Smith", 1)]), &mut hill, ONE).unwrap();
+    check_sent(&mut hill, OTHER, &[]);
+    let mut effects = Vec::new();
+    hill.tick(5 * MS, NOW_S * 1_000_000_000, &mut effects);
+    assert_eq!(effects, [Effect::LinkReady(OTHER)]);
+    check_sent(&mut hill, OTHER, &["HAVE Smith:1"]);
+    deliver(&have(&[]), &mut hill, OTHER).unwrap();
+    assert_eq!(hill.next_tick_at_ns(), None);
+}
+
 #[test]
 fn an_entry_that_a_neighbour_sends_need_not_be_sent_to_it() {
     let mut hill = server("Hill");
@@ -385,6 +443,8 @@ fn a_server_that_returns_catches_up() {
         report(&mut hill, &format!("c{n} 5 900"));
     });
     connect(&mut hill, &mut smith);
+    // The other has nothing that is lacking.
+    up(&mut smith, OTHER, &[]);
     assert!(smith.is_catching_up() && !hill.is_catching_up());
     talk(&mut hill, &mut smith);
     assert!(!smith.is_catching_up());
@@ -587,6 +647,9 @@ fn a_link_that_is_down_takes_and_gives_nothing() {
     check_sent(&mut hill, ONE, &[]);
     deliver(&updates(1, "Smith", &[(1, "moa")]), &mut hill, ONE).unwrap();
     assert_eq!(hill.clients_count(), 1);
+    let mut effects = Vec::new();
+    hill.receive(ONE, &Frame::Kept(1), 0, &mut effects).unwrap();
+    assert_eq!((hill.kept_sequence(1), effects), (0, Vec::new()));
     assert_eq!(hill.next_tick_at_ns(), None);
 }
 

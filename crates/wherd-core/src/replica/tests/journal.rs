@@ -253,3 +253,189 @@ fn a_run_that_was_closed_is_no_reason_to_refuse_a_new_file() {
         assert_eq!(hill.kept_sequence(0), 1);
     }
 }
+
+/// A run's number depends on what the journal has, so it begins behind what is replayed.
+#[test]
+fn the_run_that_begins_after_a_replay_numbers_what_comes() {
+    let (mut hill, mut file) = begin("Hill");
+    report(&mut hill, "kiwi 1 10");
+    file.extend(flush(&mut hill));
+    let mut again = replayed_by_run(0, "Hill", &file);
+    assert_eq!(again.newest_run(), 1);
+    again.begin_run(2);
+    assert_eq!((again.me().incarnation, again.newest_run()), (2, 2));
+    report(&mut again, "kiwi 2 11");
+    report(&mut again, "kiwi 3 12");
+    let second = Origin {
+        incarnation: 2,
+        ..origin("Hill")
+    };
+    let reflected: WireVector = [(origin("Hill"), 1), (second, 2)].into();
+    assert_eq!(again.reflected(), reflected);
+    assert_eq!(again.sequence(), 2);
+}
+
+/// Who asks after a crash is told, without any further flush.
+#[test]
+fn what_was_replayed_is_kept() {
+    let (mut hill, mut file) = begin("Hill");
+    up(&mut hill, ONE, &[]);
+    deliver(&updates(1, "Smith", &[(3, "kiwi")]), &mut hill, ONE).unwrap();
+    deliver(&commit(1, &[("Smith", 3)]), &mut hill, ONE).unwrap();
+    file.extend(flush(&mut hill));
+    let mut hill = replayed("Hill", &file);
+    up(&mut hill, ONE, &[("Smith", 3)]);
+    drain(&mut hill, ONE, 1 << 20);
+    let mut effects = Vec::new();
+    hill.tell_kept(ONE, &origin("Smith"), &mut effects);
+    assert_eq!(effects, [Effect::LinkReady(ONE)]);
+    check_sent(&mut hill, ONE, &["KEPT 3"]);
+    // It is told what is new, and nothing twice.
+    hill.journal_flushed(&mut Vec::new());
+    check_sent(&mut hill, ONE, &[]);
+}
+
+#[test]
+fn a_flush_asks_for_the_link_that_is_to_hear_of_it() {
+    let (mut hill, _) = begin("Hill");
+    up(&mut hill, ONE, &[]);
+    hill.tell_kept(ONE, &origin("Smith"), &mut Vec::new());
+    deliver(&updates(1, "Smith", &[(1, "kiwi")]), &mut hill, ONE).unwrap();
+    deliver(&commit(1, &[("Smith", 1)]), &mut hill, ONE).unwrap();
+    check_sent(&mut hill, ONE, &[]);
+    write(&mut hill, JournalFile::Current);
+    let mut effects = Vec::new();
+    hill.journal_flushed(&mut effects);
+    assert_eq!(effects, [Effect::LinkReady(ONE), Effect::Kept]);
+    check_sent(&mut hill, ONE, &["KEPT 1"]);
+}
+
+#[test]
+fn without_a_journal_a_neighbour_is_told_what_is_in_memory() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    hill.tell_kept(ONE, &origin("Smith"), &mut Vec::new());
+    deliver(&updates(1, "Smith", &[(1, "kiwi")]), &mut hill, ONE).unwrap();
+    check_sent(&mut hill, ONE, &[]);
+    deliver(&commit(1, &[("Smith", 1)]), &mut hill, ONE).unwrap();
+    check_sent(&mut hill, ONE, &["KEPT 1"]);
+}
+
+/// Clients may be waiting for it.
+#[test]
+fn that_a_neighbour_keeps_more_is_told_at_once() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    report(&mut hill, "kiwi 1 10");
+    let mut effects = Vec::new();
+    hill.receive(ONE, &Frame::Kept(1), 0, &mut effects).unwrap();
+    assert_eq!(effects, [Effect::Kept]);
+    hill.receive(ONE, &Frame::Kept(0), 0, &mut Vec::new())
+        .unwrap();
+    assert_eq!(hill.kept_sequence(1), 1, "it never keeps less");
+}
+
+#[test]
+fn what_no_journal_of_this_server_has_is_not_replayed() {
+    let mut settings = with_journal();
+    settings.max_origins = 1;
+    let me = Origin {
+        incarnation: 0,
+        ..origin("Hill")
+    };
+    let mut hill = Replica::new(&me, 2, settings, (3, 4));
+    let mut replay = |bytes: &[u8]| {
+        let (frame, _) = frame::decode(bytes, 1 << 20).unwrap().unwrap();
+        hill.replay(&frame)
+    };
+    let fault = Err(LinkFault::TooManyOrigins { max: 2 });
+    // As many runs as were heard of by the last run, and this one which is to begin.
+    assert_eq!(replay(&updates(1, "Smith", &[(1, "kiwi")])), Ok(()));
+    assert_eq!(replay(&updates(2, "Jaquez", &[(1, "moa")])), fault);
+    assert_eq!(replay(&commit(2, &[("Jaquez", 1)])), fault);
+    assert_eq!(replay(&have(&[("Smith", 1)])), Err(LinkFault::OutOfPlace));
+    assert_eq!((hill.clients_count(), hill.reflected()), (1, vector(&[])));
+}
+
+/// What is left of a table of which everything is over is its vector.
+#[test]
+fn a_new_file_is_asked_for_whatever_it_will_have() {
+    let (mut hill, _) = begin("Hill");
+    report(&mut hill, "kiwi 1 10");
+    for has_entries in [true, false] {
+        if !has_entries {
+            let kiwi = hill.entries.find(b"kiwi").expect("a client");
+            hill.entries.remove(kiwi);
+        }
+        let mut effects = Vec::new();
+        hill.begin_journal(&mut effects);
+        assert_eq!(effects, [Effect::JournalReady], "entries: {has_entries}");
+        let shown = show(&write(&mut hill, JournalFile::Next));
+        assert_eq!(shown.last().map(String::as_str), Some("COMMIT Hill:1"));
+    }
+}
+
+/// It was flushed before it became the current one.
+#[test]
+fn what_a_new_file_has_is_kept_from_the_switch_on() {
+    let (mut hill, _) = begin("Hill");
+    report(&mut hill, "kiwi 1 10");
+    hill.begin_journal(&mut Vec::new());
+    write(&mut hill, JournalFile::Next);
+    assert_eq!(hill.kept_sequence(0), 0);
+    let mut effects = Vec::new();
+    hill.switch_journal(&mut effects);
+    assert_eq!((hill.kept_sequence(0), effects), (1, vec![Effect::Kept]));
+}
+
+#[test]
+#[should_panic(expected = "is_whole")]
+fn a_file_that_lacks_what_is_kept_never_becomes_the_current_one() {
+    let (mut hill, _) = begin("Hill");
+    report(&mut hill, "kiwi 1 10");
+    flush(&mut hill);
+    hill.begin_journal(&mut Vec::new());
+    hill.switch_journal(&mut Vec::new());
+}
+
+#[test]
+#[should_panic(expected = "is_whole")]
+fn there_is_no_switch_without_a_new_file() {
+    let (mut hill, _) = begin("Hill");
+    hill.switch_journal(&mut Vec::new());
+}
+
+#[test]
+fn a_file_that_was_given_up_takes_nothing_more_and_keeps_nothing_more() {
+    let (mut hill, _) = begin("Hill");
+    report(&mut hill, "kiwi 1 10");
+    flush(&mut hill);
+    hill.close_journal(JournalFile::Current);
+    report(&mut hill, "kiwi 2 11");
+    assert_eq!(flush(&mut hill), b"");
+    assert_eq!(hill.kept_sequence(0), 1);
+    hill.begin_journal(&mut Vec::new());
+    let file = write(&mut hill, JournalFile::Next);
+    hill.switch_journal(&mut Vec::new());
+    assert_eq!(hill.kept_sequence(0), 2);
+    let after = replayed("Hill", &file);
+    assert_eq!(position_of(&after, "kiwi").as_deref(), Some("kiwi 2"));
+}
+
+/// A server decides by it when a file has grown to a multiple of what it needs.
+#[test]
+fn a_new_file_has_about_as_many_bytes_as_was_said() {
+    let (mut hill, _) = begin("Hill");
+    for client in 0..1000 {
+        report(&mut hill, &format!("client-{client} 1 10"));
+        report(&mut hill, &format!("client-{client} 1 11"));
+    }
+    hill.begin_journal(&mut Vec::new());
+    let mut file = Vec::new();
+    while hill.drain_journal(JournalFile::Next, &mut file, 1 << 20, &mut Vec::new()) {}
+    let (said, written) = (hill.live_bytes(), file.len());
+    assert!(
+        (written..written * 3 / 2).contains(&said),
+        "{said} said, {written} written"
+    );
+}

@@ -98,3 +98,51 @@ fn what_is_too_old_by_a_new_rule_goes() {
     hill.tick(due_at_ns, (NOW_S + 65) * 1_000_000_000, &mut Vec::new());
     assert_eq!(hill.clients_count(), 0);
 }
+
+#[test]
+fn a_sweep_that_was_far_away_comes_as_soon_as_a_new_rule_says() {
+    let mut hill = server("Hill");
+    report(&mut hill, "kiwi 5 1000");
+    let keep_for = |seconds: u64| Settings {
+        retention_ns: seconds * 1000 * MS,
+        ..Settings::default()
+    };
+    hill.set_numbers(keep_for(3600), 0);
+    assert_eq!(hill.next_tick_at_ns(), Some(56_250 * MS), "a 64th of it");
+    hill.set_numbers(keep_for(64), 0);
+    assert_eq!(hill.next_tick_at_ns(), Some(1000 * MS));
+    hill.set_numbers(keep_for(0), 0);
+    assert_eq!(hill.next_tick_at_ns(), None, "nothing is ever too old");
+}
+
+#[test]
+fn time_is_asked_for_at_the_earliest_of_what_is_due() {
+    let settings = Settings {
+        retention_ns: 64_000 * MS,
+        ..Settings::default()
+    };
+    let mut hill = server_with("Hill", settings);
+    up(&mut hill, ONE, &[]);
+    report(&mut hill, "kiwi 5 1000");
+    assert_eq!(hill.next_tick_at_ns(), Some(5 * MS), "a HAVE");
+    hill.link_down(ONE);
+    assert_eq!(hill.next_tick_at_ns(), Some(1000 * MS), "a sweep");
+}
+
+#[test]
+fn tracing_is_turned_on_and_off_for_links_that_are_up_too() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    let suppressed = |hill: &mut Replica, sequence: u64| {
+        report(hill, &format!("kiwi 5 {sequence}"));
+        deliver(&have(&[("Hill", sequence)]), hill, ONE).unwrap();
+        let mut effects = Vec::new();
+        hill.drain(ONE, &mut Vec::new(), 1 << 20, &mut effects);
+        effects.iter().filter_map(fate).collect::<Vec<_>>()
+    };
+    assert_eq!(suppressed(&mut hill, 1), []);
+    hill.set_tracing(true);
+    assert_eq!(suppressed(&mut hill, 2), [Fate::Suppressed(ONE)]);
+    hill.set_tracing(false);
+    assert_eq!(suppressed(&mut hill, 3), []);
+}

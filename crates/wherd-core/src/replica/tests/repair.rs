@@ -74,6 +74,86 @@ fn of_two_texts_of_one_update_one_wins_everywhere() {
     assert_eq!(hill.digest().total(), smith.digest().total());
 }
 
+/// What one would say that reflects the same and holds something else.
+fn another_digest(server: &Replica) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let vector = server.origins.hash(&server.reflected);
+    frame::write_digest(&mut bytes, vector, server.digest().total() ^ 1);
+    bytes
+}
+
+#[test]
+fn digests_are_told_soon_and_then_at_every_interval() {
+    for (interval_s, first_s) in [(60, 5), (2, 2)] {
+        let mut hill = server_with("Hill", with(|s| s.digest_interval_ns = interval_s * S));
+        up(&mut hill, ONE, &[]);
+        for due_s in (first_s..).step_by(interval_s as usize).take(4) {
+            assert_eq!(hill.next_tick_at_ns(), Some(due_s * S));
+            let mut effects = Vec::new();
+            hill.tick(due_s * S, WALL_NS, &mut effects);
+            assert_eq!(effects, [Effect::LinkReady(ONE)]);
+            check_sent(&mut hill, ONE, &["DIGEST"]);
+        }
+    }
+}
+
+#[test]
+fn a_suspicion_ends_where_digests_agree_again() {
+    let (mut hill, _) = pair(with(|s| s.digest_interval_ns = 60 * S));
+    let differs = another_digest(&hill);
+    let mut agrees = Vec::new();
+    let vector = hill.origins.hash(&hill.reflected);
+    frame::write_digest(&mut agrees, vector, hill.digest().total());
+    for (second, digest) in (1..).zip([&differs, &agrees, &differs]) {
+        deliver_at(second * S, digest, &mut hill, ONE).expect("a DIGEST");
+        assert_eq!(hill.counts().diverged, 0);
+    }
+    deliver_at(4 * S, &differs, &mut hill, ONE).expect("a DIGEST");
+    assert_eq!(hill.counts().diverged, 1);
+}
+
+/// They are large, and on a slow link nothing else would be sent.
+#[test]
+fn buckets_are_told_once_and_what_comes_of_them_is_looked_at_an_interval_later() {
+    let (mut hill, _) = pair(with(|s| s.digest_interval_ns = 60 * S));
+    hill.tick(5 * MS, WALL_NS, &mut Vec::new());
+    let differs = another_digest(&hill);
+    deliver_at(S, &differs, &mut hill, ONE).expect("a DIGEST");
+    assert_eq!(hill.next_tick_at_ns(), Some(2 * S), "once is not certain");
+    deliver_at(2 * S, &differs, &mut hill, ONE).expect("a DIGEST");
+    assert_eq!(hill.next_tick_at_ns(), Some(62 * S));
+    deliver_at(3 * S, &differs, &mut hill, ONE).expect("a DIGEST");
+    assert_eq!(hill.counts().diverged, 1, "it begins anew");
+    // What waits has its room beside them.
+    report(&mut hill, "moa 5 900");
+    let shown = show(&drain_once(&mut hill, 30));
+    assert_eq!(shown, ["BUCKETS", "moa 5"]);
+    check_sent(&mut hill, ONE, &["COMMIT Hill:21"]);
+}
+
+#[test]
+fn buckets_that_differ_are_answered_once_and_what_is_in_them_is_sent() {
+    let (mut hill, mut smith) = pair(with(|s| s.digest_interval_ns = 60 * S));
+    let (vector, same) = (
+        hill.origins.hash(&hill.reflected),
+        smith.digest().buckets().to_vec(),
+    );
+    let lost = smith.entries.find(b"c7").expect("a client");
+    smith.entries.remove(lost);
+    let mut check = |vector, is_answer, buckets: &[u64], expected: &[&str]| {
+        let mut bytes = Vec::new();
+        frame::write_buckets(&mut bytes, vector, is_answer, buckets);
+        deliver(&bytes, &mut hill, ONE).expect("BUCKETS");
+        check_sent(&mut hill, ONE, expected);
+    };
+    let lacking = smith.digest().buckets();
+    check(vector, false, lacking, &["BUCKETS in answer", "c7 1"]);
+    check(vector, true, lacking, &["c7 1"]);
+    check(vector, false, &same, &[]);
+    // Of who reflects something else it is not known what it should hold.
+    check(vector ^ 1, false, lacking, &[]);
+}
+
 /// The digest goes before the update that it has in it already, whose COMMIT is not there yet.
 #[test]
 fn an_update_on_its_way_is_no_divergence() {
@@ -179,6 +259,20 @@ fn a_client_that_is_forgotten_is_gone_everywhere() {
     assert!(!forget(&mut hill, "moa"));
 }
 
+/// What it says is numbered as a report is, so that it is kept and told of as one.
+#[test]
+fn that_a_client_was_forgotten_has_a_number_of_its_own() {
+    let mut hill = server("Hill");
+    report(&mut hill, "kiwi 1 900");
+    assert!(forget(&mut hill, "kiwi"));
+    assert_eq!((hill.sequence(), hill.kept_sequence(0)), (2, 2));
+    report(&mut hill, "moa 1 900");
+    assert_eq!((hill.sequence(), hill.kept_sequence(0)), (3, 3));
+    assert_eq!((hill.clients_count(), hill.forgotten_count()), (1, 1));
+    up(&mut hill, ONE, &[("Hill", 2)]);
+    check_sent(&mut hill, ONE, &["moa 1", "COMMIT Hill:3"]);
+}
+
 #[test]
 fn who_was_away_does_not_bring_a_forgotten_client_back() {
     let (mut hill, mut smith) = pair(Settings::default());
@@ -277,10 +371,15 @@ fn a_run_that_was_closed_long_ago_leaves_the_vector_for_good() {
     let theirs: WireVector = [(run(1000), 5), (run(500_000), 3), (run(950_000), 2)].into();
     hill.link_up(ONE, &WireVector::new(), 0, &mut Vec::new())
         .expect("a link");
+    // It tells of what nobody else had of that run, and will never send it.
+    let at_hello = [(run(1000), 6)].into();
+    hill.link_up(OTHER, &at_hello, 0, &mut Vec::new())
+        .expect("a link");
     let mut bytes = Vec::new();
     frame::write_commit(&mut bytes, 0, &theirs);
     deliver(&bytes, &mut hill, ONE).expect("a COMMIT");
     assert_eq!(hill.reflected(), theirs);
+    assert!(hill.is_catching_up());
     hill.tick(60 * S, WALL_NS, &mut Vec::new());
     // At 1,000 s the first had a successor for 500 s, the second for 50 s.
     let left: WireVector = [(run(500_000), 3), (run(950_000), 2)].into();
