@@ -322,6 +322,65 @@ fn what_comes_after_a_round_has_another() {
     check_sent(&mut hill, ONE, &expected);
     report(&mut hill, "kiwi 6 901");
     check_sent(&mut hill, ONE, &["kiwi 6", "COMMIT Hill:3"]);
+    assert_eq!(hill.counts().sent, 3);
+}
+
+/// By that the other side sees that it has what a COMMIT covers.
+#[test]
+fn updates_are_numbered_and_a_commit_tells_how_many_went_before_it() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    let mut numbers = Vec::new();
+    for second in [900, 901] {
+        report(&mut hill, &format!("kiwi 5 {second}"));
+        let bytes = drain(&mut hill, ONE, 1 << 20);
+        let mut rest = bytes.as_slice();
+        while let Some((frame, taken)) = frame::decode(rest, 1 << 20).unwrap() {
+            numbers.push(match frame {
+                Frame::Updates(updates) => ("UPDATES", updates.number),
+                Frame::Commit { number, .. } => ("COMMIT", number),
+                other => panic!("unexpected {other:?}"),
+            });
+            rest = &rest[taken..];
+        }
+    }
+    let expected = [("UPDATES", 1), ("COMMIT", 1), ("UPDATES", 2), ("COMMIT", 2)];
+    assert_eq!(numbers, expected);
+}
+
+/// Clients that are far apart in the table wait for a link as well as neighbours in it.
+#[test]
+fn every_client_that_waits_is_sent() {
+    let mut hill = server("Hill");
+    up(&mut hill, ONE, &[]);
+    let clients: Vec<_> = (0..200).map(|n| format!("c{n} 5")).collect();
+    for client in clients.iter().chain(&clients[..1]) {
+        report(&mut hill, &format!("{client} 900"));
+    }
+    let mut shown = show(&drain(&mut hill, ONE, 1 << 20));
+    shown.retain(|frame| !frame.starts_with("COMMIT"));
+    assert_eq!(shown, clients);
+}
+
+/// What is behind it would wait for all that is before it.
+#[test]
+fn a_drain_writes_about_as_much_as_it_may() {
+    let mut hill = server("Hill");
+    (0..500).for_each(|n| {
+        report(&mut hill, &format!("c{n} 5 900"));
+    });
+    up(&mut hill, ONE, &[]);
+    (500..1000).for_each(|n| {
+        report(&mut hill, &format!("c{n} 5 900"));
+    });
+    for before in [0, 900] {
+        let mut out = vec![0; before];
+        while hill.drain(ONE, &mut out, 1000, &mut Vec::new()) {
+            assert!((950..1100).contains(&out.len()), "{}", out.len());
+            out.truncate(before);
+        }
+    }
+    assert_eq!(hill.counts().sent, 1000);
 }
 
 #[test]
@@ -357,6 +416,7 @@ fn a_commit_is_not_sent_back() {
     check_sent(&mut hill, ONE, &[]);
     assert_eq!(hill.next_tick_at_ns(), None);
     assert_eq!(hill.link_counts(ONE).unwrap().0.received, 1);
+    assert_eq!(hill.counts().received, 1);
 }
 
 #[test]
@@ -509,6 +569,20 @@ fn without_catch_up_only_what_is_new_is_sent() {
     up(&mut hill, ONE, &[]);
     report(&mut hill, "moa 5 900");
     check_sent(&mut hill, ONE, &["COMMIT Hill:1", "moa 5", "COMMIT Hill:2"]);
+}
+
+/// Nobody sends it what was before, so it would wait for ever.
+#[test]
+fn without_catch_up_a_server_is_ready_at_once() {
+    for has_catch_up in [false, true] {
+        let settings = Settings {
+            has_catch_up,
+            ..Settings::default()
+        };
+        let mut hill = server_with("Hill", settings);
+        up(&mut hill, ONE, &[("Smith", 5)]);
+        assert_eq!(hill.is_catching_up(), has_catch_up);
+    }
 }
 
 #[test]

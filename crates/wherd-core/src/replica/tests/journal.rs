@@ -232,7 +232,7 @@ fn a_run_that_was_closed_is_no_reason_to_refuse_a_new_file() {
         incarnation: start_ms << 20,
         ..origin("Jaquez")
     };
-    for is_written_before in [true, false] {
+    for (is_written_before, is_written_after) in [(true, true), (true, false), (false, true)] {
         let (mut hill, _) = begin("Hill");
         hill.settings.away_limit_ns = 100 * S;
         up(&mut hill, ONE, &[]);
@@ -246,7 +246,9 @@ fn a_run_that_was_closed_is_no_reason_to_refuse_a_new_file() {
         hill.tick(60 * S, NOW_S * 1_000_000_000, &mut Vec::new());
         assert_eq!(hill.reflected(), [(run(500_000), 3)].into());
         report(&mut hill, "kiwi 1 10");
-        flush(&mut hill);
+        if is_written_after {
+            flush(&mut hill);
+        }
         hill.begin_journal(&mut Vec::new());
         write(&mut hill, JournalFile::Next);
         hill.switch_journal(&mut Vec::new());
@@ -357,20 +359,17 @@ fn what_no_journal_of_this_server_has_is_not_replayed() {
     assert_eq!((hill.clients_count(), hill.reflected()), (1, vector(&[])));
 }
 
-/// What is left of a table of which everything is over is its vector.
 #[test]
 fn a_new_file_is_asked_for_whatever_it_will_have() {
     let (mut hill, _) = begin("Hill");
     report(&mut hill, "kiwi 1 10");
-    for has_entries in [true, false] {
-        if !has_entries {
-            let kiwi = hill.entries.find(b"kiwi").expect("a client");
-            hill.entries.remove(kiwi);
-        }
+    // What is left of a table of which everything is over.
+    let vector_alone = replayed("Hill", &commit(0, &[("Hill", 1)]));
+    for mut server in [hill, vector_alone] {
         let mut effects = Vec::new();
-        hill.begin_journal(&mut effects);
-        assert_eq!(effects, [Effect::JournalReady], "entries: {has_entries}");
-        let shown = show(&write(&mut hill, JournalFile::Next));
+        server.begin_journal(&mut effects);
+        assert_eq!(effects, [Effect::JournalReady]);
+        let shown = show(&write(&mut server, JournalFile::Next));
         assert_eq!(shown.last().map(String::as_str), Some("COMMIT Hill:1"));
     }
 }

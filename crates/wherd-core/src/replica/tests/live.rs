@@ -145,4 +145,17 @@ fn tracing_is_turned_on_and_off_for_links_that_are_up_too() {
     assert_eq!(suppressed(&mut hill, 2), [Fate::Suppressed(ONE)]);
     hill.set_tracing(false);
     assert_eq!(suppressed(&mut hill, 3), []);
+    assert_eq!(hill.counts().suppressed, 3);
+}
+
+#[test]
+fn the_same_interval_again_puts_no_digest_off() {
+    let settings = Settings {
+        digest_interval_ns: 60_000 * MS,
+        ..Settings::default()
+    };
+    let mut hill = server_with("Hill", settings);
+    up(&mut hill, ONE, &[]);
+    hill.set_numbers(settings, 4000 * MS);
+    assert_eq!(hill.next_tick_at_ns(), Some(5000 * MS));
 }

@@ -154,6 +154,38 @@ fn buckets_that_differ_are_answered_once_and_what_is_in_them_is_sent() {
     check(vector ^ 1, false, lacking, &[]);
 }
 
+/// It takes turns with everything else, as catch-up does.
+#[test]
+fn a_repair_looks_at_some_thousand_entries_at_the_most() {
+    let mut hill = server("Hill");
+    let count = 2 * 4096 + 100;
+    (0..count).for_each(|n| {
+        report(&mut hill, &format!("c{n} 5 900"));
+    });
+    up(&mut hill, ONE, &[("Hill", count)]);
+    check_sent(&mut hill, ONE, &[]);
+    let repair = |hill: &mut Replica| {
+        let mut bytes = Vec::new();
+        let vector = hill.origins.hash(&hill.reflected);
+        frame::write_buckets(&mut bytes, vector, true, &[1; frame::BUCKETS]);
+        deliver(&bytes, hill, ONE).expect("BUCKETS");
+    };
+    repair(&mut hill);
+    let mut sent = Vec::new();
+    loop {
+        let has_more = hill.drain(ONE, &mut Vec::new(), 1 << 20, &mut Vec::new());
+        sent.push(hill.counts().sent);
+        if !has_more {
+            break;
+        }
+    }
+    assert_eq!(sent, [4096, 8192, count]);
+    // It writes no more than it may, either.
+    repair(&mut hill);
+    let bytes = drain_once(&mut hill, 1000).len();
+    assert!((950..1100).contains(&bytes), "{bytes}");
+}
+
 /// The digest goes before the update that it has in it already, whose COMMIT is not there yet.
 #[test]
 fn an_update_on_its_way_is_no_divergence() {
@@ -264,6 +296,7 @@ fn a_client_that_is_forgotten_is_gone_everywhere() {
 fn that_a_client_was_forgotten_has_a_number_of_its_own() {
     let mut hill = server("Hill");
     report(&mut hill, "kiwi 1 900");
+    assert_eq!(hill.forgotten_count(), 0);
     assert!(forget(&mut hill, "kiwi"));
     assert_eq!((hill.sequence(), hill.kept_sequence(0)), (2, 2));
     report(&mut hill, "moa 1 900");
@@ -321,6 +354,27 @@ fn that_a_client_was_forgotten_is_known_for_as_long_as_a_server_may_be_away() {
     sweep(&mut hill, 3601);
     assert_eq!(hill.entries.count(), 19);
     assert_eq!(hill.counts().expired, 1);
+}
+
+/// An idle server sleeps.
+#[test]
+fn there_is_no_sweep_where_nothing_will_be_over() {
+    let check = |change: fn(&mut Settings), clients: &[&str], is_swept: bool| {
+        let mut hill = server_with("Hill", with(change));
+        for client in clients {
+            report(&mut hill, &format!("{client} 1 900"));
+        }
+        forget(&mut hill, "moa");
+        up(&mut hill, ONE, &[]);
+        hill.tick(0, WALL_NS, &mut Vec::new());
+        hill.link_down(ONE);
+        assert_eq!(hill.next_tick_at_ns().is_some(), is_swept, "{clients:?}");
+    };
+    check(|_| (), &["kiwi", "moa"], false);
+    check(|s| s.retention_ns = 3600 * S, &[], false);
+    check(|s| s.retention_ns = 3600 * S, &["kiwi"], true);
+    check(|s| s.away_limit_ns = 3600 * S, &["kiwi"], false);
+    check(|s| s.away_limit_ns = 3600 * S, &["kiwi", "moa"], true);
 }
 
 #[test]
