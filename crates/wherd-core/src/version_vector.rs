@@ -187,6 +187,35 @@ mod tests {
         check(&[3, 2, 9], &[3, 2], true);
     }
 
+    /// Servers hear of origins in any order, and number them as they come.
+    #[test]
+    fn equal_vectors_have_one_hash_on_all_servers_and_others_have_others() {
+        let hash = |of: &[(&str, u64, u64)]| {
+            let (mut origins, mut vector) = (Origins::default(), VersionVector::default());
+            for (name, incarnation, sequence) in of {
+                let origin = Origin {
+                    server: ServerName::new(name).expect("a name"),
+                    incarnation: *incarnation,
+                };
+                vector.raise(origins.intern(&origin), *sequence);
+            }
+            origins.hash(&vector)
+        };
+        let expected = hash(&[("Hill", 1, 5), ("Smith", 2, 6)]);
+        assert_eq!(hash(&[("Smith", 2, 6), ("Hill", 1, 5)]), expected);
+        let with_nothing = [("Smith", 2, 6), ("Jaquez", 1, 0), ("Hill", 1, 5)];
+        assert_eq!(hash(&with_nothing), expected);
+        for other in [
+            &[("Hill", 1, 5), ("Smith", 2, 7)],
+            &[("Hill", 1, 5), ("Smith", 3, 6)],
+            &[("Hill", 1, 5), ("Jaquez", 2, 6)],
+            &[("Hill", 1, 6), ("Smith", 2, 5)],
+        ] {
+            assert_ne!(hash(other), expected, "{other:?}");
+        }
+        assert_ne!(hash(&[("Hill", 1, 5)]), expected);
+    }
+
     #[test]
     fn a_join_covers_both_and_nothing_goes_back() {
         let (a, b) = (vector(&[3, 0, 1]), vector(&[1, 2]));

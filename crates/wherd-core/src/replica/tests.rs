@@ -208,6 +208,19 @@ fn the_newest_report_is_held() {
     assert_eq!((hill.counts().accepted, hill.counts().older), (2, 1));
 }
 
+/// What is nearby is asked of it.
+#[test]
+fn the_position_is_that_of_the_newest_report() {
+    let mut hill = server("Hill");
+    for (latitude, second) in [(5, 900), (6, 901), (7, 899)] {
+        report(&mut hill, &format!("kiwi {latitude} {second}"));
+    }
+    let located = hill.locate(b"kiwi", NOW_S * 1_000_000_000).unwrap();
+    let (_, expected) = AtText::parse(b"+0.000000000 kiwi +6+0 901").unwrap();
+    assert_eq!(located.position, expected);
+    assert_eq!(located.origin, hill.me());
+}
+
 #[test]
 fn of_equal_times_at_one_server_the_later_report_wins() {
     let mut hill = server("Hill");
@@ -832,6 +845,45 @@ fn the_same_report_at_two_servers_has_two_digests() {
     report(&mut hill, "kiwi 5 900");
     report(&mut smith, "kiwi 5 900");
     assert_ne!(hill.digest().total(), smith.digest().total());
+}
+
+#[test]
+fn updates_that_differ_in_anything_have_different_digests() {
+    let digest = |from: &Origin, sequence, ordered_at_ns, text: &str| {
+        let mut bytes = Vec::new();
+        let mut writer = UpdatesWriter::begin(&mut bytes, 1);
+        let (at, position) = AtText::parse(text.as_bytes()).unwrap();
+        let update = Update {
+            sequence,
+            ordered_at_ns,
+            position,
+            at,
+        };
+        writer.push(0, from, &update);
+        writer.end();
+        let mut hill = server("Hill");
+        up(&mut hill, ONE, &[]);
+        deliver(&bytes, &mut hill, ONE).unwrap();
+        hill.digest().total()
+    };
+    let (smith, text) = (origin("Smith"), "+0.500000000 kiwi +5+0 900");
+    let again = Origin {
+        incarnation: 2,
+        ..origin("Smith")
+    };
+    let mut digests = vec![
+        digest(&smith, 1, 900, text),
+        digest(&origin("Jaquez"), 1, 900, text),
+        digest(&again, 1, 900, text),
+        digest(&smith, 2, 900, text),
+        digest(&smith, 3, 900, text),
+        digest(&smith, 1, 901, text),
+        digest(&smith, 1, 902, text),
+        digest(&smith, 1, 900, "+0.500000001 kiwi +5+0 900"),
+    ];
+    digests.sort_unstable();
+    digests.dedup();
+    assert_eq!(digests.len(), 8);
 }
 
 /// What happens next between two servers.

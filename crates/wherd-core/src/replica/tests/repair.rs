@@ -212,12 +212,12 @@ fn what_leaves_the_tables_at_different_times_is_no_divergence() {
     let (mut hill, mut smith) = pair(settings);
     let place = smith.entries.find(b"c7").expect("a client");
     smith.entries.remove(place);
-    for second in 60..120 {
+    for second in 60..180 {
         pass(&mut hill, &mut smith, second * S);
     }
     assert_eq!((hill.counts().diverged, smith.counts().diverged), (0, 0));
     // Nobody holds what is over for that long.
-    for second in 120..400 {
+    for second in 180..400 {
         pass(&mut hill, &mut smith, second * S);
     }
     assert!(hill.counts().diverged + smith.counts().diverged >= 1);
@@ -326,7 +326,7 @@ fn a_forgotten_client_that_reports_later_is_known_again() {
     assert_eq!(report(&mut hill, "c7 4 1001"), Outcome::Accepted);
     talk(&mut hill, &mut smith);
     assert_eq!(position_of(&smith, "c7").as_deref(), Some("c7 4"));
-    assert_eq!(smith.clients_count(), 20);
+    assert_eq!((smith.clients_count(), smith.forgotten_count()), (20, 0));
 }
 
 /// Its last report was ordered after the clock of whoever is told to forget it.
@@ -354,6 +354,7 @@ fn that_a_client_was_forgotten_is_known_for_as_long_as_a_server_may_be_away() {
     sweep(&mut hill, 3601);
     assert_eq!(hill.entries.count(), 19);
     assert_eq!(hill.counts().expired, 1);
+    assert_eq!((hill.clients_count(), hill.forgotten_count()), (19, 0));
 }
 
 /// An idle server sleeps.
@@ -390,13 +391,82 @@ fn what_is_too_old_is_gone_at_once_and_its_memory_later() {
     assert!(!locate(&hill, b"old", 1051));
     assert!(locate(&hill, b"new", 1051));
     assert_eq!(hill.clients_count(), 2);
-    let due_ns = hill.next_tick_at_ns().expect("a sweep").max(60 * S);
+    let due_ns = hill.next_tick_at_ns().expect("a sweep");
+    hill.tick(due_ns - 1, 1051 * S as i64, &mut Vec::new());
+    assert_eq!(hill.clients_count(), 2);
     hill.tick(due_ns, 1051 * S as i64, &mut Vec::new());
     assert_eq!(hill.clients_count(), 1);
     // Its place is used again.
     report(&mut hill, "moa 3 1000");
     assert_eq!(hill.entries.places_count(), 2);
     assert_eq!(position_of(&hill, "moa").as_deref(), Some("moa 3"));
+}
+
+#[test]
+fn a_sweep_goes_through_all_entries_a_step_at_a_time_and_begins_again() {
+    let mut hill = server_with("Hill", with(|s| s.retention_ns = 640 * S));
+    let count = 2 * 4096 + 100;
+    // The second sweep is due an interval after the end of the first.
+    for start_ns in [10 * S, 20 * S + 2 * MS] {
+        (0..count).for_each(|n| {
+            report(&mut hill, &format!("c{n} 1 900"));
+        });
+        // A step holds the replica for a moment, and others get at it before the next.
+        for (step, left_count) in [(0, 4196), (1, 100), (2, 0)] {
+            let due_ns = start_ns + step * MS;
+            assert_eq!(hill.next_tick_at_ns(), Some(due_ns));
+            hill.tick(due_ns, WALL_NS + 1000 * S as i64, &mut Vec::new());
+            assert_eq!(hill.clients_count(), left_count);
+        }
+    }
+    // It looks once more, in vain, and sleeps.
+    for step in 0..3 {
+        hill.tick(40 * S + step * MS, WALL_NS, &mut Vec::new());
+    }
+    assert_eq!(hill.next_tick_at_ns(), None);
+}
+
+/// What is over by either age is swept in time.
+#[test]
+fn the_shorter_age_says_how_often_it_is_swept() {
+    for (retention_s, away_limit_s) in [(640, 3600), (3600, 640), (640, 0)] {
+        let settings = with(|s| {
+            s.retention_ns = retention_s * S;
+            s.away_limit_ns = away_limit_s * S;
+        });
+        let mut hill = server_with("Hill", settings);
+        report(&mut hill, "kiwi 1 900");
+        assert_eq!(hill.next_tick_at_ns(), Some(10 * S));
+    }
+}
+
+#[test]
+fn a_place_is_given_back_once() {
+    let mut hill = server("Hill");
+    report(&mut hill, "kiwi 1 900");
+    let place = hill.entries.find(b"kiwi").expect("a client");
+    hill.entries.remove(place);
+    hill.entries.remove(place);
+    report(&mut hill, "moa 2 900");
+    report(&mut hill, "weka 3 900");
+    assert_eq!(position_of(&hill, "moa").as_deref(), Some("moa 2"));
+    assert_eq!(position_of(&hill, "weka").as_deref(), Some("weka 3"));
+    assert_eq!(hill.clients_count(), 2);
+}
+
+#[test]
+fn what_was_replaced_or_removed_counts_no_more() {
+    let (mut hill, mut fresh) = (server("Hill"), server("Hill"));
+    for line in ["kiwi 1 900", "moa 12.345678 900", "moa 1 901", "weka 1 900"] {
+        report(&mut hill, line);
+    }
+    let place = hill.entries.find(b"weka").expect("a client");
+    hill.entries.remove(place);
+    for line in ["kiwi 1 900", "moa 1 901"] {
+        report(&mut fresh, line);
+    }
+    assert_eq!(hill.live_bytes(), fresh.live_bytes());
+    assert_eq!(hill.clients_count(), fresh.clients_count());
 }
 
 #[test]
@@ -441,4 +511,20 @@ fn a_run_that_was_closed_long_ago_leaves_the_vector_for_good() {
     deliver(&bytes, &mut hill, ONE).expect("a COMMIT");
     assert_eq!(hill.reflected(), left);
     assert!(!hill.is_catching_up());
+}
+
+#[test]
+fn without_a_limit_no_run_is_ever_closed() {
+    let run = |incarnation: u64| Origin {
+        incarnation,
+        ..origin("Jaquez")
+    };
+    let mut hill = server("Hill");
+    let theirs: WireVector = [(run(1), 5), (run(2), 3)].into();
+    up(&mut hill, ONE, &[]);
+    let mut bytes = Vec::new();
+    frame::write_commit(&mut bytes, 0, &theirs);
+    deliver(&bytes, &mut hill, ONE).expect("a COMMIT");
+    hill.tick(60 * S, WALL_NS, &mut Vec::new());
+    assert_eq!(hill.reflected(), theirs);
 }
