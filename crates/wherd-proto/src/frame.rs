@@ -638,6 +638,72 @@ mod tests {
     }
 
     #[test]
+    fn a_frame_of_just_the_limit_is_allowed() {
+        let bytes = [3, 0, 0, 0, 2, b'n', b'o'];
+        assert_eq!(decode(&bytes, 3), Ok(Some((Frame::Refusal("no"), 7))));
+        let (length, limit) = (3, 2);
+        assert_eq!(
+            decode(&bytes, limit),
+            Err(FrameError::Length { length, limit })
+        );
+    }
+
+    #[test]
+    fn an_entry_names_an_origin_of_its_frame_or_the_next_new_one() {
+        let entries = |indexes: &[u8]| {
+            let mut payload = vec![3, 1];
+            for index in indexes {
+                payload.push(*index);
+                payload.extend_from_slice(b"\x04Hill\x07\x01\x09\x1a+0.000000001 kiwi +1-2 5.0");
+            }
+            let bytes = [&(payload.len() as u32).to_le_bytes()[..], &payload].concat();
+            decode(&bytes, LIMIT).map(|_| ())
+        };
+        assert_eq!(entries(&[0, 1, 2]), Ok(()));
+        for beyond in [&[1][..], &[0, 2], &[0, 1, 127]] {
+            assert_eq!(entries(beyond), Err(FrameError::Malformed("UPDATES")));
+        }
+    }
+
+    #[test]
+    fn buckets_are_all_of_them_and_nothing_else() {
+        let decoded = |is_answer: u8, sum_count: usize, rest: &[u8]| {
+            let payload = [
+                &[130][..],
+                &[7; 8],
+                &[is_answer],
+                &vec![9; sum_count * 8],
+                rest,
+            ];
+            let payload = payload.concat();
+            let bytes = [&(payload.len() as u32).to_le_bytes()[..], &payload].concat();
+            decode(&bytes, LIMIT).map(|_| ())
+        };
+        let malformed = Err(FrameError::Malformed("BUCKETS"));
+        assert_eq!(decoded(0, BUCKETS, b""), Ok(()));
+        assert_eq!(decoded(1, BUCKETS, b""), Ok(()));
+        assert_eq!(decoded(2, BUCKETS, b""), malformed);
+        assert_eq!(decoded(0, BUCKETS - 1, b""), malformed);
+        assert_eq!(decoded(0, BUCKETS + 1, b""), malformed);
+        assert_eq!(decoded(0, BUCKETS, b"1234567"), malformed);
+    }
+
+    #[test]
+    fn numbers_of_any_length_read_back_and_longer_ones_are_refused() {
+        for bits in 0..64 {
+            for number in [(1 << bits) - 1, 1 << bits, u64::MAX >> bits] {
+                let mut bytes = Vec::new();
+                put_varint(&mut bytes, number);
+                assert_eq!(take_varint(&mut bytes.as_slice()), Some(number));
+            }
+        }
+        let ten_bytes = |last: u8| take_varint(&mut &[&[0xff; 9][..], &[last]].concat()[..]);
+        assert_eq!(ten_bytes(1), Some(u64::MAX));
+        assert_eq!(ten_bytes(2), None, "more than 64 bits");
+        assert_eq!(ten_bytes(0x81), None, "an eleventh byte");
+    }
+
+    #[test]
     fn an_entry_is_as_strict_as_a_client_line() {
         let check = |text: &[u8], sequence: u8| {
             let name = [&[0, 4][..], b"Hill", &[7, sequence, 9, text.len() as u8]].concat();

@@ -326,6 +326,15 @@ fn no_longer_payload_is_written() {
 }
 
 #[test]
+#[should_panic(expected = "no record begins at 1")]
+fn a_record_is_ended_where_it_began() {
+    let mut bytes = Vec::new();
+    let start = begin_record(&mut bytes, Kind::Batch, 1, 0);
+    bytes.push(0);
+    end_record(&mut bytes, start + 1);
+}
+
+#[test]
 fn a_file_that_is_not_to_go_on_with_is_told_why() {
     let (bytes, offsets) = file(3);
     let first_end = offsets[1];
