@@ -263,6 +263,99 @@ mod tests {
         check(b"123456789 without an end", &[b"!12345678"]);
     }
 
+    /// Reads `bytes`, which fit into the space that there is, and counts the lines that are whole.
+    fn read(lines: &mut Lines, bytes: &[u8]) -> usize {
+        lines.space()[..bytes.len()].copy_from_slice(bytes);
+        lines.filled(bytes.len());
+        lines.take_whole().count()
+    }
+
+    #[test]
+    fn a_new_limit_holds_for_a_line_that_has_begun() {
+        let mut lines = Lines::new(8);
+        assert_eq!(read(&mut lines, b"1234567"), 0);
+        lines.set_limit(4);
+        lines.space()[0] = b'\n';
+        lines.filled(1);
+        let taken: Vec<_> = lines.take_whole().collect();
+        assert_eq!(taken, [Line::TooLong(b"1234")]);
+    }
+
+    /// A client that only holds a connection, and one that dribbles a line, are told apart by it.
+    #[test]
+    fn a_line_has_begun_from_its_first_byte_to_its_terminator() {
+        let mut lines = Lines::new(4);
+        let mut check = |bytes: &[u8], has_begun: bool, begun: &[u8]| {
+            read(&mut lines, bytes);
+            assert_eq!(lines.has_begun(), has_begun, "{}", bytes.escape_ascii());
+            assert_eq!(lines.begun(), begun);
+        };
+        check(b"", false, b"");
+        check(b"a", true, b"a");
+        check(b"b", true, b"ab");
+        check(b"\n", false, b"");
+        check(b"a\nb", true, b"b");
+        // It was told to be too long, and goes on.
+        check(b"cdefg", true, b"");
+        check(b"hi", true, b"");
+        check(b"\n", false, b"");
+    }
+
+    #[test]
+    fn what_came_last_is_taken_once() {
+        let mut lines = Lines::new(8);
+        read(&mut lines, b"a\nbc");
+        assert_eq!(lines.take_last(), Some(&b"bc"[..]));
+        assert_eq!(lines.take_last(), None);
+        assert!(!lines.has_begun());
+        // It may go on where the end was only that of a turn.
+        assert_eq!(read(&mut lines, b"d\n"), 1);
+        read(&mut lines, b"123456789");
+        assert_eq!(lines.take_last(), None, "it was told to be too long");
+    }
+
+    #[test]
+    fn what_is_to_come_has_its_space_at_once_and_costs_nothing_that_came() {
+        let mut lines = Lines::new(8192);
+        lines.expect(5000);
+        assert_eq!(lines.space().len(), 8192);
+        lines.expect(100);
+        assert_eq!(lines.space().len(), 8192, "there is more already");
+        lines.expect(1 << 30);
+        assert_eq!(lines.space().len(), MAX_BUFFER_BYTES);
+        let mut lines = Lines::new(8192);
+        assert_eq!(read(&mut lines, b"a\nbc"), 1);
+        lines.expect(5000);
+        assert_eq!(lines.begun(), b"bc");
+        assert_eq!(read(&mut lines, b"\n"), 1);
+        lines.expect(5000);
+        assert_eq!((lines.space().len(), lines.has_begun()), (8192, false));
+    }
+
+    #[test]
+    fn only_a_buffer_that_was_filled_and_is_small_may_grow() {
+        let mut lines = Lines::new(8192);
+        let count = lines.space().len();
+        lines.filled(count - 1);
+        assert!(!lines.may_grow(), "a byte is free");
+        lines.filled(1);
+        assert!(lines.may_grow());
+        while lines.capacity() < MAX_BUFFER_BYTES {
+            assert!(lines.may_grow());
+            let count = lines.space().len();
+            lines.filled(count);
+        }
+        assert!(!lines.may_grow(), "it is as large as it may be");
+    }
+
+    #[test]
+    #[should_panic(expected = "filled more than there was space")]
+    fn no_more_is_filled_than_there_was_space() {
+        let mut lines = Lines::new(8);
+        let count = lines.space().len();
+        lines.filled(count + 1);
+    }
+
     #[test]
     fn memory_is_bounded_by_the_limit() {
         let mut lines = Lines::new(8192);
