@@ -268,6 +268,7 @@ pub struct Update<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::Request;
 
     #[test]
     fn what_is_forgotten_reads_back_as_that() {
@@ -278,6 +279,50 @@ mod tests {
         assert_eq!(at, AtText::from_parts(&bytes, skew, client));
         assert!(at.is_forgotten());
         assert_eq!(position, Position::default());
+        // Behind what there is.
+        let parts = AtText::write_forgotten(&mut bytes, b"moa", 0);
+        assert_eq!(parts, (12, 3));
+    }
+
+    /// What one batch left behind is no part of the next.
+    #[test]
+    fn texts_of_a_batch_are_those_of_its_reports() {
+        let mut texts = AtTexts::default();
+        for (lines, expected) in [
+            (
+                &["IAMAT kiwi +1-2 5.0", "IAMAT moa.nz +3.5+4 7"][..],
+                &["+0.500000000 kiwi +1-2 5.0", "-1.500000000 moa.nz +3.5+4 7"][..],
+            ),
+            (&["IAMAT x -1+2 5.5"], &["+0.000000000 x -1+2 5.5"]),
+            (&[], &[]),
+        ] {
+            let reports = lines
+                .iter()
+                .map(|line| match Request::parse(line.as_bytes()) {
+                    Ok(Request::IAmAt(report)) => report,
+                    other => panic!("{line}: {other:?}"),
+                });
+            let reports: Vec<_> = reports.collect();
+            texts.write(&reports, 5_500_000_000);
+            let read = expected.iter().map(|text| {
+                let (at, _) = AtText::parse(text.as_bytes()).expect("an AT text");
+                at
+            });
+            assert_eq!(texts.iter().collect::<Vec<_>>(), read.collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_parts_of_a_text_are_where_it_was_parsed() {
+        let (at, _) = AtText::parse(b"-12.000000001 kiwi +1-2 5.0").expect("an AT text");
+        assert_eq!((at.skew_bytes(), at.client_bytes()), (13, 4));
+        assert_eq!(at.client(), b"kiwi");
+    }
+
+    #[test]
+    #[should_panic(expected = "< bytes.len()")]
+    fn lengths_that_do_not_fit_a_text_are_not_taken() {
+        let _ = AtText::from_parts(b"+0.000000000 kiwi", 12, 4);
     }
 
     #[test]
