@@ -648,20 +648,31 @@ mod tests {
         );
     }
 
+    /// An index that nobody has looked at would end who reads the frame.
     #[test]
     fn an_entry_names_an_origin_of_its_frame_or_the_next_new_one() {
-        let entries = |indexes: &[u8]| {
+        let decoded = |entries: &[(u8, &[u8])]| {
             let mut payload = vec![3, 1];
-            for index in indexes {
+            for (index, origin) in entries {
                 payload.push(*index);
-                payload.extend_from_slice(b"\x04Hill\x07\x01\x09\x1a+0.000000001 kiwi +1-2 5.0");
+                payload.extend_from_slice(origin);
+                payload.extend_from_slice(b"\x01\x09\x1a+0.000000001 kiwi +1-2 5.0");
             }
             let bytes = [&(payload.len() as u32).to_le_bytes()[..], &payload].concat();
             decode(&bytes, LIMIT).map(|_| ())
         };
-        assert_eq!(entries(&[0, 1, 2]), Ok(()));
-        for beyond in [&[1][..], &[0, 2], &[0, 1, 127]] {
-            assert_eq!(entries(beyond), Err(FrameError::Malformed("UPDATES")));
+        let (new, known) = (&b"\x04Hill\x07"[..], &b""[..]);
+        assert_eq!(
+            decoded(&[(0, new), (0, known), (1, new), (0, known)]),
+            Ok(())
+        );
+        let malformed = Err(FrameError::Malformed("UPDATES"));
+        for index in [1, 2, 127] {
+            for origin in [new, known] {
+                assert_eq!(decoded(&[(index, origin)]), malformed, "{index}");
+            }
+            let index = index + 1;
+            assert_eq!(decoded(&[(0, new), (index, known)]), malformed, "{index}");
         }
     }
 
