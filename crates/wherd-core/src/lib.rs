@@ -25,6 +25,7 @@ mod version_vector;
 
 pub mod digest;
 pub mod effect;
+pub mod history;
 pub mod link;
 pub mod policy;
 
@@ -32,9 +33,10 @@ mod mutant;
 
 pub use effect::{Effect, Fate, Trace};
 pub use entries::ClientIndex;
+pub use history::{Event, Reach, What};
 pub use link::{JournalFile, LinkCounts, LinkFault, LinkIndex};
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;
 pub use policy::Policy;
-pub use replica::{Counts, Located, Outcome, Replica, Settings};
+pub use replica::{Counts, Held, Located, Outcome, Replica, Settings};
 pub use version_vector::OriginIndex;

@@ -17,6 +17,7 @@
 use crate::digest::BucketSet;
 use crate::effect::{Effect, Fate, Trace};
 use crate::entries::{ClientIndex, Entries};
+use crate::history::{Noted, What};
 use crate::mutant::is_mutant;
 use crate::replica::Settings;
 use crate::version_vector::{OriginIndex, Origins, VersionVector};
@@ -107,6 +108,7 @@ pub(crate) struct State<'a> {
     pub(crate) reflected: &'a VersionVector,
     /// What of it would be here after a crash.
     pub(crate) kept: &'a VersionVector,
+    pub(crate) noted: Noted<'a>,
 }
 
 /// One link that is up.
@@ -371,6 +373,10 @@ impl Link {
             || !self.catch_up.is_empty()
     }
 
+    pub(crate) fn is_waiting(&self, client: ClientIndex) -> bool {
+        self.waiting.has(client.0) || self.catch_up.contains(&client.0)
+    }
+
     /// How many clients wait, and how many entries catch-up has still to look at.
     pub(crate) fn waiting_count(&self) -> usize {
         self.queue.len() - usize::from(self.round.is_some()) + self.catch_up.len()
@@ -432,6 +438,7 @@ impl Link {
             origins,
             reflected,
             kept,
+            noted,
         } = *state;
         if std::mem::take(&mut self.is_kept_due)
             && let Some(origin) = self.kept_for
@@ -456,9 +463,10 @@ impl Link {
         }
         let mut steps = CATCH_UP_STEP;
         while out.len() < max_bytes {
-            let batch = self.take_batch(entries, max_bytes - out.len(), &mut steps, effects);
+            let batch = self.take_batch(entries, max_bytes - out.len(), &mut steps, effects, noted);
             if !batch.is_empty() {
                 self.write_updates(&batch, entries, origins, out);
+                noted.batch(&batch, entries);
             } else if self.queue.front() == Some(&ROUND) {
                 self.queue.pop_front();
                 if self.queue.is_empty() {
@@ -487,6 +495,7 @@ impl Link {
         room_bytes: usize,
         steps: &mut usize,
         effects: &mut Vec<Effect>,
+        noted: Noted<'_>,
     ) -> Vec<ClientIndex> {
         let (mut batch, mut bytes) = (Vec::new(), 0);
         let live_bytes = if self.catch_up.is_empty() {
@@ -501,7 +510,7 @@ impl Link {
             self.queue.pop_front();
             self.queued.unset(slot);
             if self.waiting.take(slot) {
-                bytes += self.offer(ClientIndex(slot), entries, &mut batch, effects);
+                bytes += self.offer(ClientIndex(slot), entries, &mut batch, effects, noted);
             }
         }
         bytes += self.take_repair(room_bytes.saturating_sub(bytes), steps, entries, &mut batch);
@@ -511,7 +520,7 @@ impl Link {
         {
             *steps -= 1;
             if !self.waiting.has(slot) {
-                bytes += self.offer(ClientIndex(slot), entries, &mut batch, effects);
+                bytes += self.offer(ClientIndex(slot), entries, &mut batch, effects, noted);
             }
         }
         batch
@@ -552,6 +561,7 @@ impl Link {
         entries: &Entries,
         batch: &mut Vec<ClientIndex>,
         effects: &mut Vec<Effect>,
+        noted: Noted<'_>,
     ) -> usize {
         let entry = entries.get(client);
         if entry.is_vacant() {
@@ -564,6 +574,10 @@ impl Link {
             && self.known.get(entry.origin()) >= update.sequence
         {
             self.counts.suppressed += 1;
+            let suppressed = What::Suppressed(link);
+            noted
+                .history
+                .note(suppressed, entry.origin(), update.sequence);
             if self.settings.is_tracing {
                 effects.push(Effect::Traced(Trace {
                     client,

@@ -3,6 +3,7 @@
 use crate::digest::Digest;
 use crate::effect::{Effect, Fate, Trace};
 use crate::entries::{ClientIndex, Entries, Merge};
+use crate::history::{History, Noted, What};
 use crate::link::{ENTRY_BYTES, JournalFile, Link, LinkCounts, LinkFault, LinkIndex, State};
 use crate::mutant::is_mutant;
 use crate::policy::Policy;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub has_journal: bool,
     /// Whether [`Effect::Traced`] is asked for.
     pub is_tracing: bool,
+    /// How many records of recent events are kept for [`Replica::events`]; 0: none.
+    pub history_events: usize,
     /// A planted defect.
     #[cfg(feature = "mutants")]
     pub mutant: Option<crate::mutant::Mutant>,
@@ -69,6 +72,7 @@ impl Default for Settings {
             away_limit_ns: 0,
             has_journal: false,
             is_tracing: false,
+            history_events: 0,
             #[cfg(feature = "mutants")]
             mutant: None,
         }
@@ -155,6 +159,7 @@ pub struct Replica {
     kept_by: Vec<u64>,
     sweep: Sweep,
     counts: Counts,
+    history: History,
 }
 
 impl Replica {
@@ -179,6 +184,7 @@ impl Replica {
             kept_by: vec![0; link_count],
             sweep: Sweep::default(),
             counts: Counts::default(),
+            history: History::new(settings.history_events),
         }
     }
 
@@ -200,8 +206,10 @@ impl Replica {
             digest_interval_ns: settings.digest_interval_ns,
             retention_ns: settings.retention_ns,
             away_limit_ns: settings.away_limit_ns,
+            history_events: settings.history_events,
             ..self.settings
         };
+        self.history.set_limit(settings.history_events);
         for link in self.links.iter_mut().chain(&mut self.journal).flatten() {
             link.set_numbers(self.settings, now_ns);
         }
@@ -229,6 +237,7 @@ impl Replica {
         } else {
             received_at_ns.saturating_add(self.settings.max_ahead_ns)
         };
+        let sequence_before = self.sequence;
         for (report, at) in reports {
             let update = Update {
                 sequence: self.sequence + 1,
@@ -238,6 +247,8 @@ impl Replica {
             };
             outcomes.push(self.report_one(&update, effects));
         }
+        self.history
+            .note_reports(self.me, sequence_before, self.sequence);
         self.reflected.raise(self.me, self.sequence);
         self.after_change(now_ns, effects);
     }
@@ -290,6 +301,7 @@ impl Replica {
             at: AtText::from_parts(&text, skew_bytes, client_bytes),
         };
         self.sequence = update.sequence;
+        self.history.note(What::Reported, self.me, self.sequence);
         self.merge(&update, self.me, None, effects);
         self.reflected.raise(self.me, self.sequence);
         self.after_change(now_ns, effects);
@@ -373,6 +385,10 @@ impl Replica {
             origins: &self.origins,
             reflected: &self.reflected,
             kept: &self.durable,
+            noted: Noted {
+                history: &self.history,
+                taken: What::Written(file),
+            },
         };
         let link = &mut self.journal[file as usize];
         link.as_mut()
@@ -383,6 +399,8 @@ impl Replica {
     pub fn journal_flushed(&mut self, effects: &mut Vec<Effect>) {
         if let Some(link) = &self.journal[JournalFile::Current as usize] {
             self.durable.clone_from(&link.known);
+            let flushed = What::Flushed(JournalFile::Current);
+            self.history.note(flushed, self.me, 0);
             self.keep(effects);
         }
     }
@@ -398,6 +416,8 @@ impl Replica {
             .is_some_and(|next| next.known.covers(&self.durable));
         assert!(is_whole || is_mutant!(self.settings, CompactWithoutCatchUp));
         *current = next.take();
+        let flushed = What::Flushed(JournalFile::Next);
+        self.history.note(flushed, self.me, 0);
         self.journal_flushed(effects);
     }
 
@@ -462,6 +482,7 @@ impl Replica {
             FIRST_DIGEST_NS.min(self.settings.digest_interval_ns),
         );
         self.links[link.0] = Some(up);
+        self.history.note(What::LinkUp(link), self.me, 0);
         self.after_change(now_ns, effects);
         Ok(())
     }
@@ -485,6 +506,7 @@ impl Replica {
     /// A link is gone, with all that waited for it: connecting again starts from what the other
     /// side reflects then.
     pub fn link_down(&mut self, link: LinkIndex) {
+        self.history.note(What::LinkDown(link), self.me, 0);
         self.links[link.0] = None;
     }
 
@@ -513,6 +535,7 @@ impl Replica {
                 if self.links[link.0].is_some() {
                     let kept = &mut self.kept_by[link.0];
                     *kept = (*kept).max(*sequence);
+                    self.history.note(What::KeptBy(link), self.me, *sequence);
                     effects.push(Effect::Kept);
                 }
             }
@@ -712,6 +735,10 @@ impl Replica {
             origins: &self.origins,
             reflected: &self.reflected,
             kept: kept(self.settings, &self.durable, &self.reflected),
+            noted: Noted {
+                history: &self.history,
+                taken: What::Sent(link),
+            },
         };
         let Some(link) = &mut self.links[link.0] else {
             return false;
@@ -860,6 +887,10 @@ impl Replica {
                 file.mark(client);
             }
         }
+        if let Some(source) = source {
+            self.history
+                .note_received(source, merge, origin, update.sequence);
+        }
         if self.settings.is_tracing {
             effects.push(Effect::Traced(trace(
                 merge,
@@ -972,6 +1003,10 @@ const fn trace(
         fate,
     }
 }
+
+mod inquiry;
+
+pub use inquiry::Held;
 
 #[cfg(test)]
 mod tests;

@@ -42,6 +42,11 @@ impl Origins {
         index
     }
 
+    /// The number of an origin that was heard of.
+    pub(crate) fn find(&self, origin: &Origin) -> Option<OriginIndex> {
+        self.indexes.get(origin).copied()
+    }
+
     /// The newest run of a server; 0 where none was heard of.
     pub(crate) fn newest_run(&self, server: &ServerName) -> u64 {
         let runs = self.list.iter().filter(|origin| origin.server == *server);
