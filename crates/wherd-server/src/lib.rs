@@ -9,6 +9,7 @@
 
 pub mod config;
 pub mod status;
+pub mod trace;
 
 mod run;
 

@@ -1,6 +1,7 @@
 //! The one place where replicated state is locked, changed and acted on.
 
 pub(crate) mod neighbours;
+mod trace;
 
 use crate::clock;
 use crate::config::{self, Acknowledge, Address, Config, ServerConfig};
@@ -129,6 +130,7 @@ fn core_settings(config: &Config) -> wherd_core::Settings {
         has_catch_up: !config.classic,
         has_journal: config.has_journals(),
         max_clients: config.limits.clients,
+        history_events: config.limits.history_events,
         max_origins: config.limits.frame_bytes / MAX_REFLECTED_BYTES,
         have_interval_ns: config.replication.have_interval_ms * 1_000_000,
         digest_interval_ns: config.replication.digest_interval_s * 1_000_000_000,
@@ -230,7 +232,13 @@ impl Node {
         };
         let timeout = self.settings.borrow().acknowledge_timeout;
         let kept = tokio::time::timeout(timeout, kept).await;
-        kept.unwrap_or(Err(NotKept))
+        let kept = kept.unwrap_or(Err(NotKept));
+        if kept.is_ok() {
+            let state = self.lock();
+            state.replica.note_time(self.now_ns());
+            state.replica.note_acknowledged(sequence);
+        }
+        kept
     }
 
     /// Whether nothing can be kept on the disk just now.
@@ -472,6 +480,7 @@ impl Node {
         let mut state = self.lock();
         if is_current(&state, link, connection) {
             state.connections[link.0] = None;
+            state.replica.note_time(self.now_ns());
             state.replica.link_down(link);
             state.last_errors[link.0] = Some(why.to_owned());
             drop(state);
@@ -754,6 +763,8 @@ impl Node {
                 .sum(),
             is_ready,
             uptime_s: self.uptime().as_secs_f64(),
+            reach: state.replica.reach(),
+            now_ns: self.now_ns(),
         };
         drop(state);
         self.metrics.set_watchdog(&self.watchdog);
@@ -814,6 +825,7 @@ impl Node {
         state.replica.set_tracing(is_tracing);
         let before = state.replica.counts();
         let now_ns = self.now_ns();
+        state.replica.note_time(now_ns);
         let result = input(&mut state, now_ns, &mut effects);
         for effect in &effects {
             if let Effect::Traced(trace) = effect {

@@ -8,15 +8,18 @@ use crate::net::{self, TcpListener, TcpStream};
 use crate::node::Node;
 use crate::status::{Addresses, ForgetAnswer, Status};
 use crate::telemetry::{Level, Value};
+use crate::trace::UpdateId;
 use crate::watchdog::Task;
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use axum::routing::{get, post};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::sync::Arc;
@@ -87,6 +90,7 @@ async fn accept_all(server: Arc<Server>, listener: &TcpListener) -> Infallible {
         .route("/metrics", get(metrics))
         .route("/api/v1/status", get(status))
         .route("/api/v1/digest", get(digest))
+        .route("/api/v1/trace", get(trace))
         .route("/api/v1/forget", post(forget))
         .with_state(server);
     // Every connection has one of it.
@@ -185,6 +189,45 @@ async fn digest(State(server): State<Arc<Server>>) -> Response {
         return core_is_stuck(&server);
     }
     Json(server.node.read_digest()).into_response()
+}
+
+/// What happened here to an update of the client that the query names.
+async fn trace(State(server): State<Arc<Server>>, RawQuery(query): RawQuery) -> Response {
+    let Some((client, asked)) = query.as_deref().and_then(parse_trace_query) else {
+        let why = "a query is missing: ?client=ID, and &server=, &incarnation= and &sequence= \
+                   for another update than the newest\n";
+        return (StatusCode::BAD_REQUEST, why).into_response();
+    };
+    if !server.node.core_answers().await {
+        return core_is_stuck(&server);
+    }
+    Json(server.node.read_trace(&client, asked)).into_response()
+}
+
+/// The client and the update that a query names, by fields that are percent-encoded: a client's ID
+/// is any bytes. `None` where it is no such query.
+fn parse_trace_query(query: &str) -> Option<(Cow<'_, [u8]>, Option<UpdateId>)> {
+    let fields = || query.split('&').filter_map(|field| field.split_once('='));
+    let find = |name: &str| {
+        let value = fields().find(|field| field.0 == name)?.1;
+        Some(Cow::from(percent_decode_str(value)))
+    };
+    let number = |name: &str| {
+        String::from_utf8(find(name)?.into_owned())
+            .ok()?
+            .parse()
+            .ok()
+    };
+    let client = find("client")?;
+    let Some(server) = find("server") else {
+        return Some((client, None));
+    };
+    let id = UpdateId {
+        server: String::from_utf8(server.into_owned()).ok()?,
+        incarnation: number("incarnation")?,
+        sequence: number("sequence")?,
+    };
+    Some((client, Some(id)))
 }
 
 /// Forgets the client whose ID is the body. The header is one that no web page can send without

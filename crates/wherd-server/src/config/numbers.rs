@@ -148,6 +148,11 @@ numbers! {
         /// long as can be, and 100 bytes for each run of a server that the herd has seen: a
         /// neighbour that tells of more runs is not believed.
         frame_bytes: usize = 1_048_576, 262_144..=16_777_216;
+        /// Records of recent events that `wherd trace` is told from; 0: none.
+        ///
+        /// 40 bytes each. One is enough for what happens at once to updates whose numbers follow
+        /// each other: to all reports of one read, or most of what one write to a link takes.
+        history_events: usize = 16_384, 0..=1_048_576;
         /// Milliseconds that the core or a task may be stuck before the server calls itself
         /// unhealthy (`/livez`, `/readyz`); 0: it never does.
         ///

@@ -69,6 +69,9 @@ pub(crate) struct Metrics {
     waiting: Gauge,
     is_ready: Gauge,
     uptime: Gauge,
+    history: Gauge,
+    history_limit: Gauge,
+    history_reach: Gauge,
     stalled: Gauge,
     stalls: Counter,
     /// Configurations that were read again and applied.
@@ -99,6 +102,8 @@ pub(crate) struct Reading {
     pub(crate) waiting_count: u64,
     pub(crate) is_ready: bool,
     pub(crate) uptime_s: f64,
+    pub(crate) reach: wherd_core::Reach,
+    pub(crate) now_ns: u64,
 }
 
 impl Metrics {
@@ -220,6 +225,15 @@ impl Metrics {
             waiting: gauge("wherd_link_waiting_clients", "clients waiting on all links"),
             is_ready: gauge("wherd_ready", "1 when ready, 0 when not"),
             uptime: gauge("wherd_uptime_seconds", "seconds since the start"),
+            history: gauge("wherd_history_events", "records of recent events"),
+            history_limit: gauge(
+                "wherd_history_events_limit",
+                "records of recent events that there may be",
+            ),
+            history_reach: gauge(
+                "wherd_history_reach_seconds",
+                "seconds since the oldest record of a recent event, 0 where there is none",
+            ),
             reloads: reloads("ok"),
             failed_reloads: reloads("failed"),
             stalled: gauge(
@@ -273,6 +287,15 @@ impl Metrics {
         self.handle.render()
     }
 
+    fn set_history(&self, reach: &wherd_core::Reach, now_ns: u64) {
+        self.history.set(reach.count as f64);
+        self.history_limit.set(reach.limit as f64);
+        let reach_ns = reach
+            .oldest_at_ns
+            .map_or(0, |oldest_at_ns| now_ns - oldest_at_ns);
+        self.history_reach.set(reach_ns as f64 / 1e9);
+    }
+
     /// What the journal has counted so far.
     pub(crate) fn set_journal(&self, counts: &journal::Counts, has_failed: bool) {
         let journal = &self.journal;
@@ -311,6 +334,7 @@ impl Metrics {
         self.waiting.set(reading.waiting_count as f64);
         self.is_ready.set(f64::from(u8::from(reading.is_ready)));
         self.uptime.set(reading.uptime_s);
+        self.set_history(&reading.reach, reading.now_ns);
         self.descriptors.set(open_descriptors_count() as f64);
         self.handle.render()
     }
