@@ -104,6 +104,13 @@ fn lines(first: usize, count: usize) -> Vec<String> {
     (first..first + count).map(line).collect()
 }
 
+fn parse(line: &String) -> Report<'_> {
+    match Request::parse(line.as_bytes()) {
+        Ok(Request::IAmAt(report)) => report,
+        _ => unreachable!("a report"),
+    }
+}
+
 /// Lets both pairs report `batches` times so many lines in each round, and `then`; prints what a
 /// line takes.
 fn measure(what: &str, batches: usize, count: usize, then: impl Fn(&mut Pair)) {
@@ -111,10 +118,6 @@ fn measure(what: &str, batches: usize, count: usize, then: impl Fn(&mut Pair)) {
     let mut taken_ns = [Vec::new(), Vec::new()];
     for round in 0..ROUNDS {
         let lines = lines(round * batches * count, batches * count);
-        let parse = |line: &String| match Request::parse(line.as_bytes()) {
-            Ok(Request::IAmAt(report)) => report,
-            _ => unreachable!("a report"),
-        };
         let batches: Vec<Vec<_>> = lines
             .chunks(count)
             .map(|lines| lines.iter().map(parse).collect())

@@ -47,6 +47,10 @@ impl Entry {
         self.origin
     }
 
+    pub(crate) const fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
     pub(crate) fn update(&self) -> Update<'_> {
         Update {
             sequence: self.sequence,

@@ -72,9 +72,63 @@ impl What {
 struct Record {
     at_ns: u64,
     first: u64,
-    what: What,
+    code: Code,
     origin: OriginIndex,
     count: u32,
+}
+
+/// A [`What`] in one word, so that two are compared at once: the kind, and below it the link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Code(u32);
+
+/// Where the kind begins. No server has as many neighbours as fit below it.
+const KIND_SHIFT: u32 = 24;
+
+impl Code {
+    #[inline]
+    const fn new(what: What) -> Self {
+        let (kind, link) = match what {
+            What::Reported => (0, 0),
+            What::Received { from, fate } => match fate {
+                Fate::Spread => (1, from.0),
+                Fate::Held => (2, from.0),
+                Fate::Older | Fate::Suppressed(_) => (3, from.0),
+            },
+            What::Sent(link) => (4, link.0),
+            What::Suppressed(link) => (5, link.0),
+            What::Written(file) => (6, file as usize),
+            What::Flushed(file) => (7, file as usize),
+            What::KeptBy(link) => (8, link.0),
+            What::Acknowledged => (9, 0),
+            What::LinkUp(link) => (10, link.0),
+            What::LinkDown(link) => (11, link.0),
+        };
+        Self(kind << KIND_SHIFT | link as u32)
+    }
+
+    fn what(self) -> What {
+        let number = self.0 & ((1 << KIND_SHIFT) - 1);
+        let link = LinkIndex(number as usize);
+        let file = match number {
+            0 => JournalFile::Current,
+            _ => JournalFile::Next,
+        };
+        let received = |fate| What::Received { from: link, fate };
+        match self.0 >> KIND_SHIFT {
+            0 => What::Reported,
+            1 => received(Fate::Spread),
+            2 => received(Fate::Held),
+            3 => received(Fate::Older),
+            4 => What::Sent(link),
+            5 => What::Suppressed(link),
+            6 => What::Written(file),
+            7 => What::Flushed(file),
+            8 => What::KeptBy(link),
+            9 => What::Acknowledged,
+            10 => What::LinkUp(link),
+            _ => What::LinkDown(link),
+        }
+    }
 }
 
 impl Record {
@@ -110,10 +164,13 @@ pub(crate) struct History(RefCell<Ring>);
 struct Ring {
     limit: usize,
     now_ns: u64,
+    /// What would go on the newest record: its kind, its origin, and the number behind its last.
+    run: Option<(Code, OriginIndex, u64)>,
     /// In the order in which they came, from `next` on once it is full.
     records: Vec<Record>,
-    /// Where the next one goes.
+    /// Where the next one goes once it is full.
     next: usize,
+    newest: usize,
     overwritten_count: u64,
 }
 
@@ -132,7 +189,10 @@ impl History {
 
     /// What is noted from here on happens at this time.
     pub(crate) fn set_now(&self, now_ns: u64) {
-        self.0.borrow_mut().now_ns = now_ns;
+        let mut ring = self.0.borrow_mut();
+        if ring.now_ns != now_ns {
+            (ring.now_ns, ring.run) = (now_ns, None);
+        }
     }
 
     /// Notes what happened to one update.
@@ -183,8 +243,9 @@ impl History {
             (Vec::<Event>::new(), [false; 2], Vec::new());
         let mut is_known = false;
         for record in ring.in_order() {
+            let what = record.code.what();
             let is_kept = origin == me && record.origin == me && record.last() >= sequence;
-            let is_wanted = match record.what {
+            let is_wanted = match what {
                 What::LinkUp(link) | What::LinkDown(link) => {
                     // Before there is an update, only whether there is a link matters.
                     events.retain(|event| is_known || event.what.link_change() != Some(link));
@@ -193,8 +254,8 @@ impl History {
                 What::Flushed(file) => std::mem::take(&mut unflushed[file as usize]),
                 // The first that reaches so far is the one that told.
                 What::KeptBy(_) | What::Acknowledged => {
-                    let is_first = is_kept && !keepers.contains(&record.what);
-                    keepers.extend(is_first.then_some(record.what));
+                    let is_first = is_kept && !keepers.contains(&what);
+                    keepers.extend(is_first.then_some(what));
                     is_first
                 }
                 _ => {
@@ -206,12 +267,12 @@ impl History {
             if !is_wanted {
                 continue;
             }
-            if let What::Written(file) = record.what {
+            if let What::Written(file) = what {
                 unflushed[file as usize] = true;
             }
             events.push(Event {
                 at_ns: record.at_ns,
-                what: record.what,
+                what,
             });
             if events.len() == MAX_EVENTS {
                 break;
@@ -224,33 +285,31 @@ impl History {
 impl Ring {
     #[inline]
     fn push(&mut self, what: What, origin: OriginIndex, first: u64, count: u32) {
-        if self.limit == 0 {
-            return;
-        }
-        let at_ns = self.now_ns;
-        let last = self.next.checked_sub(1).unwrap_or(self.records.len());
-        let last = last.min(self.records.len().saturating_sub(1));
-        if let Some(record) = self.records.get_mut(last)
-            && record.at_ns == at_ns
-            && record.first + u64::from(record.count) == first
-            && record.origin == origin
-            && record.what == what
+        let code = Code::new(what);
+        if self.run == Some((code, origin, first))
+            && let Some(record) = self.records.get_mut(self.newest)
             && let Some(sum) = record.count.checked_add(count)
         {
             record.count = sum;
-            return;
+        } else if self.limit > 0 {
+            self.push_record(Record {
+                at_ns: self.now_ns,
+                first,
+                code,
+                origin,
+                count,
+            });
         }
-        let record = Record {
-            at_ns,
-            first,
-            what,
-            origin,
-            count,
-        };
+        self.run = Some((code, origin, first + u64::from(count)));
+    }
+
+    fn push_record(&mut self, record: Record) {
         if self.records.len() < self.limit {
+            self.newest = self.records.len();
             self.records.push(record);
             return;
         }
+        self.newest = self.next;
         self.records[self.next] = record;
         self.overwritten_count += 1;
         self.next = if self.next + 1 == self.limit {
@@ -270,7 +329,7 @@ impl Ring {
             let lost_count = self.records.len().saturating_sub(limit);
             self.records = self.in_order().skip(lost_count).copied().collect();
             self.overwritten_count += lost_count as u64;
-            (self.limit, self.next) = (limit, 0);
+            (self.limit, self.next, self.run) = (limit, 0, None);
         }
     }
 }
@@ -292,7 +351,7 @@ impl Noted<'_> {
         }
         for client in batch {
             let entry = entries.get(*client);
-            ring.push(self.taken, entry.origin(), entry.update().sequence, 1);
+            ring.push(self.taken, entry.origin(), entry.sequence(), 1);
         }
     }
 }
@@ -365,6 +424,30 @@ mod tests {
         assert_eq!(times(&noted, ME, 5), [5]);
         assert_eq!(times(&noted, ME, 68), [5]);
         assert_eq!(times(&noted, ME, 69), []);
+    }
+
+    #[test]
+    fn what_is_noted_is_what_is_told() {
+        let (from, file) = (LINK, JournalFile::Next);
+        let received = |fate| What::Received { from, fate };
+        for what in [
+            What::Reported,
+            received(Fate::Spread),
+            received(Fate::Held),
+            received(Fate::Older),
+            What::Sent(LINK),
+            What::Suppressed(LINK),
+            What::Written(file),
+            What::Written(JournalFile::Current),
+            What::Flushed(file),
+            What::Flushed(JournalFile::Current),
+            What::KeptBy(LINK),
+            What::Acknowledged,
+            What::LinkUp(LINK),
+            What::LinkDown(LinkIndex(1023)),
+        ] {
+            assert_eq!(Code::new(what).what(), what);
+        }
     }
 
     #[test]

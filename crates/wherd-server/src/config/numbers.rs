@@ -150,7 +150,7 @@ numbers! {
         frame_bytes: usize = 1_048_576, 262_144..=16_777_216;
         /// Records of recent events that `wherd trace` is told from; 0: none.
         ///
-        /// 40 bytes each. One is enough for what happens at once to updates whose numbers follow
+        /// 32 bytes each. One is enough for what happens at once to updates whose numbers follow
         /// each other: to all reports of one read, or most of what one write to a link takes.
         history_events: usize = 16_384, 0..=1_048_576;
         /// Milliseconds that the core or a task may be stuck before the server calls itself
