@@ -19,6 +19,7 @@ mod places;
 mod send;
 mod serve;
 mod status;
+mod trace;
 mod up;
 mod verify;
 mod whatsat;
@@ -68,6 +69,7 @@ enum Command {
     Send(send::Send),
     Status(status::StatusArgs),
     Verify(verify::Verify),
+    Trace(trace::Trace),
     Forget(forget::Forget),
     Config(config::ConfigArgs),
     Journal(journal::JournalArgs),
@@ -93,6 +95,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Send(args) => args.run(&find()?),
         Command::Status(args) => args.run(&find()?),
         Command::Verify(args) => args.run(&find()?),
+        Command::Trace(args) => args.run(&find()?),
         Command::Forget(args) => args.run(&find()?),
         Command::Config(args) => args.run(find),
         Command::Journal(args) => args.run(),

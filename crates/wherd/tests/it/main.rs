@@ -15,6 +15,7 @@ mod reload;
 mod repair;
 mod status;
 mod terminal;
+mod trace;
 mod watchdog;
 
 use std::path::Path;
