@@ -473,6 +473,13 @@ mod tests {
         assert_eq!(times(&history, ME, 5), [3]);
         assert_eq!(times(&history, ME, 2), [2]);
         assert_eq!(history.reach().overwritten_count, 1);
+        for sequence in 6..9 {
+            history.set_now(4);
+            history.note(What::Reported, ME, sequence);
+        }
+        assert_eq!(times(&history, ME, 5), [3]);
+        assert_eq!(times(&history, ME, 8), [4]);
+        assert_eq!(history.reach().overwritten_count, 2);
     }
 
     #[test]

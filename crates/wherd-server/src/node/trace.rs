@@ -28,16 +28,12 @@ impl Node {
             is_forgotten: held.is_forgotten,
         });
         let about = asked.or_else(|| held.as_ref().map(|held| held.id.clone()));
-        let events = about
-            .as_ref()
-            .and_then(origin_of)
-            .map(|(origin, sequence)| {
-                let events = state.replica.events(&origin, sequence);
-                (origin.server == self.origin.server, events)
-            });
-        let (is_own, events) = events.unwrap_or_default();
+        let events = about.as_ref().and_then(origin_of);
+        let events = events.map_or_else(Vec::new, |(origin, sequence)| {
+            state.replica.events(&origin, sequence)
+        });
         let is_held = held.as_ref().map(|held| &held.id) == about.as_ref();
-        let links = self.trace_links(&state, client, is_held, source(is_own, &events));
+        let links = self.trace_links(&state, client, is_held, source(&events));
         let reach = state.replica.reach();
         drop(state);
         let settings = self.settings.borrow();
@@ -130,13 +126,15 @@ impl Node {
     }
 }
 
-/// Where an update came from first, as far as that is noted.
-fn source(is_own: bool, events: &[Event]) -> Option<LinkIndex> {
-    let mut received = events.iter().filter_map(|event| match event.what {
-        What::Received { from, .. } => Some(from),
+/// Where an update came from when it was news, as far as that is noted.
+fn source(events: &[Event]) -> Option<LinkIndex> {
+    events.iter().find_map(|event| match event.what {
+        What::Received {
+            from,
+            fate: Fate::Spread,
+        } => Some(from),
         _ => None,
-    });
-    received.next().filter(|_| !is_own)
+    })
 }
 
 fn origin_of(id: &UpdateId) -> Option<(Origin, u64)> {

@@ -102,6 +102,13 @@ fn in_a_line_of_servers_each_hop_is_told() {
     assert_eq!(withheld, back.map(|(a, b)| (a.to_owned(), b.to_owned())));
     assert_eq!(why(&story, "Kea", "Moa"), "it came from there");
     assert_eq!(story["again"], Value::Array(Vec::new()));
+    // And the other way, over the neighbours' other links.
+    herd.server("Kea").iamat("moa", "+1-2", "5");
+    let back = told_as_json(&herd, b"moa");
+    for (name, from, hops) in [("Moa", "Kea", 1), ("Smith", "Moa", 2), ("Hill", "Smith", 3)] {
+        assert_eq!(part(&back, name)["from"], from);
+        assert_eq!(part(&back, name)["hops"], hops);
+    }
     let text = told(&herd, b"kiwi");
     for fragment in [
         "kiwi: number 1 of Smith (run ",
