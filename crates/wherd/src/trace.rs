@@ -56,10 +56,12 @@ impl Trace {
         let mut answers = self.ask(config, None);
         let update = newest(&answers).cloned();
         let update = update.ok_or_else(|| self.unknown(&answers))?;
-        while !(is_about(&answers, &update) && has_arrived(&answers, &update)) {
-            let is_late = Instant::now() >= deadline;
+        loop {
+            let is_last = has_arrived(&answers, &update) || Instant::now() >= deadline;
+            // Once more where all have it, too: who was asked first may since have sent it to who was
+            // asked last.
             answers = self.ask(config, Some(&update.id));
-            if is_late {
+            if is_last {
                 break;
             }
             thread::sleep(LOOK_INTERVAL);
@@ -114,12 +116,6 @@ fn newest<'a>(answers: &'a Answers<'_>) -> Option<&'a HeldUpdate> {
 fn precedence(held: &HeldUpdate) -> (i64, &str, u64, u64) {
     let id = &held.id;
     (held.ordered_at_ns, &id.server, id.incarnation, id.sequence)
-}
-
-/// Whether all that is told is about this update.
-fn is_about(answers: &Answers<'_>, update: &HeldUpdate) -> bool {
-    let mut told = answers.iter().flat_map(|(_, answer)| answer);
-    told.all(|answer| answer.about.as_ref() == Some(&update.id))
 }
 
 /// Whether all that answer have it, or a newer one.
