@@ -35,24 +35,33 @@ pub(crate) enum Event {
 pub(crate) type Connection = u64;
 
 /// A queue of events; those of one moment come in the order in which they were put there.
-#[derive(Debug, Default)]
-pub(crate) struct Agenda {
-    events: BinaryHeap<Reverse<(u64, u64, Event)>>,
+#[derive(Debug)]
+pub(crate) struct Agenda<E = Event> {
+    events: BinaryHeap<Reverse<(u64, u64, E)>>,
     put_count: u64,
 }
 
-impl Agenda {
-    pub(crate) fn put(&mut self, at_ns: u64, event: Event) {
+impl<E: Ord> Default for Agenda<E> {
+    fn default() -> Self {
+        Self {
+            events: BinaryHeap::new(),
+            put_count: 0,
+        }
+    }
+}
+
+impl<E: Ord + Copy> Agenda<E> {
+    pub(crate) fn put(&mut self, at_ns: u64, event: E) {
         self.put_count += 1;
         self.events.push(Reverse((at_ns, self.put_count, event)));
     }
 
-    pub(crate) fn take(&mut self) -> Option<(u64, Event)> {
+    pub(crate) fn take(&mut self) -> Option<(u64, E)> {
         let Reverse((at_ns, _, event)) = self.events.pop()?;
         Some((at_ns, event))
     }
 
-    pub(crate) fn next(&self) -> Option<(u64, Event)> {
+    pub(crate) fn next(&self) -> Option<(u64, E)> {
         let Reverse((at_ns, _, event)) = self.events.peek()?;
         Some((*at_ns, *event))
     }

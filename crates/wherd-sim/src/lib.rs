@@ -19,6 +19,10 @@
 //! Everything is a function of the scenario: the same one gives the same events, byte for byte,
 //! and [`Outcome::trace_hash`] tells when it did not.
 //!
+//! [`measure`] asks another question of the same core: how an update spreads, what it costs on the
+//! links, and what a fault costs. Nothing is checked there on the way, so that it takes a million
+//! updates and hundreds of servers.
+//!
 //! What is not modelled: heartbeats are no frames here, but a time-out after which a dead link is
 //! noticed; a connection that lost or damaged a frame unnoticed is reset when faults stop, as TCP
 //! would have done long before; two servers with one name have links of their own; nothing expires.
@@ -39,6 +43,8 @@ mod disk;
 mod journal;
 mod network;
 mod server;
+
+pub mod measure;
 
 pub mod random;
 pub mod trace;

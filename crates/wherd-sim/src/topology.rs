@@ -1,7 +1,7 @@
 //! Who talks to whom.
 
 use crate::random::Random;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use wherd_proto::ServerName;
 
 /// The servers of a herd and the edges between them. Connected: every server reaches every other.
@@ -70,6 +70,27 @@ impl Topology {
             }
         }
         topology
+    }
+
+    /// A random ring and random edges more, until there are `count * degree / 2` edges, or all that
+    /// there can be: connected, and no server has less than two neighbours.
+    #[must_use]
+    pub fn random_of_degree(count: usize, degree: usize, random: &mut Random) -> Self {
+        let mut order: Vec<usize> = (0..count).collect();
+        for last in (1..count).rev() {
+            order.swap(last, random.below(last + 1));
+        }
+        let ring = Self::ring(count).edges;
+        let ring = ring.iter().map(|(a, b)| sorted(order[*a], order[*b]));
+        let mut edges: BTreeSet<_> = ring.collect();
+        let most = count * count.saturating_sub(1) / 2;
+        while edges.len() < most.min(count * degree / 2) {
+            let (a, b) = (random.below(count), random.below(count));
+            if a != b {
+                edges.insert(sorted(a, b));
+            }
+        }
+        Self::new(numbered(count), edges.into_iter().collect())
     }
 
     /// Any servers and edges, each edge told once.
@@ -148,6 +169,10 @@ impl Topology {
     }
 }
 
+fn sorted(a: usize, b: usize) -> (usize, usize) {
+    (a.min(b), a.max(b))
+}
+
 fn numbered(count: usize) -> Vec<String> {
     (0..count).map(|index| format!("S{index}")).collect()
 }
@@ -166,6 +191,7 @@ mod tests {
                 Topology::star(count),
                 Topology::mesh(count),
                 Topology::random(count, &mut random),
+                Topology::random_of_degree(count, 3, &mut random),
             ]
         });
         for topology in topologies.chain([Topology::five()]) {
@@ -175,6 +201,15 @@ mod tests {
                 "{:?}",
                 topology.edges()
             );
+        }
+    }
+
+    #[test]
+    fn a_random_topology_has_the_degree_that_was_asked_for() {
+        for (count, degree, edges) in [(20, 5, 50), (100, 4, 200), (7, 2, 7), (4, 9, 6), (2, 3, 1)]
+        {
+            let topology = Topology::random_of_degree(count, degree, &mut Random::new(3));
+            assert_eq!(topology.edges().len(), edges, "{count} {degree}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Whole herds from seeds: the core keeps what it promises, and planted defects are found.
 
 mod defects;
+mod measure;
 mod quiet;
 mod seeds;
 

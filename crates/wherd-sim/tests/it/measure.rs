@@ -1,0 +1,220 @@
+//! What the measuring runner counts, against what can be told without it.
+
+use wherd_core::Policy;
+use wherd_sim::Topology;
+use wherd_sim::measure::{Broken, Fault, Links, Load, MS, Measured, SECOND, Setup, measure};
+
+/// A thousand updates, far enough from each other that none meets another.
+fn quiet(topology: Topology) -> Setup {
+    Setup {
+        topology,
+        policy: Policy::Flood,
+        seed: 7,
+        load: Load {
+            update_count: 1000,
+            rate_per_s: 20,
+            client_count: 20_000,
+            batch_count: 1,
+        },
+        links: Links {
+            jitter_ns: 0,
+            ..Links::default()
+        },
+        delays_ns: Vec::new(),
+        faults: Vec::new(),
+        journey_of: None,
+    }
+}
+
+/// Plays it; nothing is lost, whatever else happens.
+fn check(setup: &Setup) -> Measured {
+    let measured = measure(setup);
+    assert_eq!(measured.lost_count, 0);
+    assert_eq!(measured.needless_fault_count, 0);
+    assert_eq!(measured.update_count, setup.load.update_count);
+    measured
+}
+
+fn kill(server: usize, at_s: u64, until_s: Option<u64>) -> Fault {
+    Fault {
+        what: Broken::Server(server),
+        at_ns: at_s * SECOND,
+        until_ns: until_s.map(|until_s| until_s * SECOND),
+    }
+}
+
+#[test]
+fn on_a_line_an_update_crosses_every_link_once_and_takes_a_millisecond_for_each() {
+    let topology = Topology::line(4);
+    let mut setup = quiet(topology.clone());
+    setup.journey_of = Some(500);
+    let measured = check(&setup);
+    assert_eq!(measured.sent_count, 3 * 1000);
+    assert_eq!(measured.duplicate_count, 0);
+    assert_eq!(measured.hops_max, 3);
+    // Writing a frame takes some microseconds at every hop.
+    let most_ns = 3 * MS..3 * MS + MS / 4;
+    assert!(
+        most_ns.contains(&measured.delay.max_ns),
+        "{:?}",
+        measured.delay
+    );
+    for sample in &measured.samples {
+        let hops = *topology.hops(sample.server).iter().max().expect("servers") as u64;
+        let expected_ns = hops * MS..hops * MS + MS / 4;
+        assert!(expected_ns.contains(&sample.delay_ns), "{sample:?}");
+    }
+    let journey = measured.journey.expect("an update in the middle");
+    assert_eq!(journey.hops.len(), 3);
+    assert!(journey.hops.iter().all(|hop| hop.is_news));
+}
+
+#[test]
+fn flooding_five_quiet_servers_sends_eight_times_of_which_four_are_needless() {
+    let measured = check(&quiet(Topology::five()));
+    assert!(measured.sent_count <= 8 * 1000, "{}", measured.sent_count);
+    assert_eq!(measured.sent_count - measured.duplicate_count, 4 * 1000);
+    assert_eq!((measured.hops_p50, measured.hops_max), (1, 2));
+    assert_eq!(measured.affected, None);
+}
+
+#[test]
+fn the_same_setup_gives_the_same_numbers_and_another_seed_gives_others() {
+    let mut setup = quiet(Topology::five());
+    setup.links.jitter_ns = MS;
+    setup.load.rate_per_s = 10_000;
+    setup.faults = vec![kill(2, 0, Some(1))];
+    setup.faults[0].at_ns = 30 * MS;
+    let measured = check(&setup);
+    assert_eq!(measured, check(&setup));
+    setup.seed += 1;
+    assert_ne!(measured.samples, check(&setup).samples);
+}
+
+#[test]
+fn a_link_that_is_slower_than_the_updates_conflates_them() {
+    let mut setup = quiet(Topology::line(3));
+    setup.load = Load {
+        update_count: 20_000,
+        rate_per_s: 20_000,
+        client_count: 100,
+        batch_count: 4,
+    };
+    // A tenth of the updates, at some 80 bytes each.
+    setup.links.bytes_per_s = 160_000;
+    let measured = check(&setup);
+    assert!(measured.sent_count < 20_000, "{}", measured.sent_count);
+    assert!(
+        measured.conflated_count > 20_000,
+        "{}",
+        measured.conflated_count
+    );
+    assert!(
+        (50..=100).contains(&measured.queue_high_water),
+        "{}",
+        measured.queue_high_water
+    );
+    // The newest is no older than what all clients take on a link, for each hop and a write before.
+    assert!(measured.delay.max_ns < SECOND, "{:?}", measured.delay);
+    assert_eq!(measured.delay.count, 20_000);
+}
+
+#[test]
+fn a_slow_link_delays_what_has_no_other_way() {
+    let mut setup = quiet(Topology::line(3));
+    setup.delays_ns = vec![(1, 40 * MS)];
+    let measured = check(&setup);
+    assert!(measured.delay.p50_ns >= 40 * MS, "{:?}", measured.delay);
+    setup.topology = Topology::ring(3);
+    assert!(check(&setup).delay.p50_ns < 3 * MS);
+}
+
+#[test]
+fn a_server_that_returns_catches_up_and_what_it_missed_is_no_delay() {
+    let mut setup = quiet(Topology::five());
+    setup.load.rate_per_s = 200;
+    setup.faults = vec![kill(2, 1, Some(3))];
+    let measured = check(&setup);
+    let healed_ns = measured
+        .healed_after_ns
+        .expect("a fault")
+        .expect("it heals");
+    assert!((MS..100 * MS).contains(&healed_ns), "{healed_ns}");
+    assert!(measured.delay.max_ns < 20 * MS, "{:?}", measured.delay);
+    assert_eq!((measured.unreached_count, measured.stranded_count), (0, 0));
+    let (affected, others) = (
+        measured.affected.expect("some"),
+        measured.unaffected.expect("some"),
+    );
+    assert_eq!(affected.count + others.count, 1000);
+    assert!(affected.count > 300, "{affected:?}");
+}
+
+#[test]
+fn what_a_server_accepted_alone_comes_back_with_it_or_is_told_to_be_stranded() {
+    // The link carries nothing when the server is killed, so what it accepts stays there.
+    let mut setup = quiet(Topology::line(2));
+    setup.load.rate_per_s = 1000;
+    let cut = Fault {
+        what: Broken::Edge(0),
+        at_ns: 100 * MS,
+        until_ns: Some(700 * MS),
+    };
+    let mut killed = kill(1, 0, Some(1));
+    killed.at_ns = 500 * MS;
+    setup.faults = vec![cut, killed];
+    let measured = check(&setup);
+    assert_eq!((measured.unreached_count, measured.stranded_count), (0, 0));
+    setup.faults[1].until_ns = None;
+    let measured = measure(&setup);
+    assert_eq!(measured.lost_count, 0);
+    assert!(
+        (100..300).contains(&measured.stranded_count),
+        "{}",
+        measured.stranded_count
+    );
+}
+
+#[test]
+fn a_cut_that_is_never_mended_leaves_updates_unreached_and_none_lost() {
+    let mut setup = quiet(Topology::line(3));
+    setup.faults = vec![Fault {
+        what: Broken::Edge(1),
+        at_ns: 25 * SECOND,
+        until_ns: None,
+    }];
+    let measured = check(&setup);
+    assert!(
+        (400..600).contains(&measured.unreached_count),
+        "{}",
+        measured.unreached_count
+    );
+    setup.faults[0].until_ns = Some(30 * SECOND);
+    let measured = check(&setup);
+    assert_eq!(measured.unreached_count, 0);
+    // Some waited for the whole cut.
+    let waited_ns = measured.affected.expect("some").max_ns;
+    assert!(
+        (4 * SECOND..11 * SECOND).contains(&waited_ns),
+        "{waited_ns}"
+    );
+    assert!(measured.unaffected.expect("others").max_ns < 4 * MS);
+}
+
+/// A cut that is mended before anybody noticed is a pause: TCP sends again what was on its way.
+#[test]
+fn a_cut_that_nobody_notices_is_a_pause() {
+    let mut setup = quiet(Topology::line(2));
+    setup.faults = vec![Fault {
+        what: Broken::Edge(0),
+        at_ns: 10 * SECOND,
+        until_ns: Some(12 * SECOND),
+    }];
+    let measured = check(&setup);
+    let healed_ns = measured
+        .healed_after_ns
+        .expect("a fault")
+        .expect("it heals");
+    assert!(healed_ns < 5 * MS, "{healed_ns}");
+    assert_eq!(measured.sent_count - measured.duplicate_count, 1000);
+}
