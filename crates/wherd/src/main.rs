@@ -18,6 +18,7 @@ mod journal;
 mod places;
 mod send;
 mod serve;
+mod sim;
 mod status;
 mod trace;
 mod up;
@@ -70,6 +71,7 @@ enum Command {
     Status(status::StatusArgs),
     Verify(verify::Verify),
     Trace(trace::Trace),
+    Sim(sim::Sim),
     Forget(forget::Forget),
     Config(config::ConfigArgs),
     Journal(journal::JournalArgs),
@@ -96,6 +98,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Status(args) => args.run(&find()?),
         Command::Verify(args) => args.run(&find()?),
         Command::Trace(args) => args.run(&find()?),
+        Command::Sim(args) => args.run(&find()?),
         Command::Forget(args) => args.run(&find()?),
         Command::Config(args) => args.run(find),
         Command::Journal(args) => args.run(),

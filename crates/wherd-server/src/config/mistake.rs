@@ -74,7 +74,8 @@ fn count(mistakes: usize) -> String {
 
 impl Mistakes {
     /// Sorts `list` and puts it beside the text that it is about.
-    pub(super) fn new(path: &Path, text: &str, mut list: Vec<Mistake>) -> Self {
+    #[must_use]
+    pub fn new(path: &Path, text: &str, mut list: Vec<Mistake>) -> Self {
         list.sort_by_key(|mistake| mistake.labels.first().map(|(span, _)| span.start));
         Self {
             path: path.to_owned(),
@@ -119,7 +120,8 @@ pub struct Mistake {
 
 impl Mistake {
     /// A mistake that the text at `span` makes.
-    pub(super) fn new(span: Range<usize>, message: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn new(span: Range<usize>, message: impl Into<String>) -> Self {
         Self {
             message: message.into(),
             labels: vec![(span, "here".to_owned())],
@@ -128,7 +130,8 @@ impl Mistake {
     }
 
     /// Says more about the place than "here".
-    pub(super) fn label(mut self, label: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Self {
         if let Some((_, first)) = self.labels.first_mut() {
             *first = label.into();
         }
@@ -142,7 +145,8 @@ impl Mistake {
     }
 
     /// Adds what to do about it.
-    pub(super) fn help(mut self, help: impl Into<String>) -> Self {
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -176,7 +180,8 @@ pub struct UnknownServer {
 
 impl UnknownServer {
     /// `name` is none of `known`.
-    pub(super) fn new<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Self {
+    #[must_use]
+    pub fn new<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Self {
         let known: Vec<String> = known.map(str::to_owned).collect();
         Self {
             suggestion: suggest(name, known.iter().map(String::as_str)).map(str::to_owned),

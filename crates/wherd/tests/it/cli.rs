@@ -25,6 +25,7 @@ fn every_help_has_an_example() {
         &["journal"],
         &["journal", "inspect"],
         &["journal", "verify"],
+        &["sim"],
         &["places"],
         &["places", "import"],
         &["places", "info"],

@@ -13,6 +13,7 @@ mod places;
 mod protocol;
 mod reload;
 mod repair;
+mod sim;
 mod status;
 mod terminal;
 mod trace;
