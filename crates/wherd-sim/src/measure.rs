@@ -107,6 +107,9 @@ pub struct Links {
     pub jitter_ns: u64,
     /// How many bytes each direction takes in a second; at least 1.
     pub bytes_per_s: u64,
+    /// How long after a write the next is due at the earliest; what comes between goes together. 0:
+    /// as soon as the stream takes more.
+    pub gather_ns: u64,
     /// How long after new updates a HAVE goes out.
     pub have_interval_ns: u64,
     /// After how much silence a link counts as dead.
@@ -123,6 +126,7 @@ impl Default for Links {
             delay_ns: MS,
             jitter_ns: MS / 5,
             bytes_per_s: 12_500_000,
+            gather_ns: 0,
             have_interval_ns: 5 * MS,
             dead_after_ns: 3 * SECOND,
             redial_min_ns: 50 * MS,

@@ -261,8 +261,9 @@ impl Run<'_> {
         let write_ns = bytes.len() as u64 * super::SECOND / links.bytes_per_s;
         self.ended.bytes += bytes.len() as u64;
         let pipe = &mut self.ends[end.0].pipe;
-        pipe.free_at_ns = pipe.free_at_ns.max(self.now_ns) + write_ns;
-        pipe.arrives_at_ns = pipe.arrives_at_ns.max(pipe.free_at_ns + delay_ns);
+        let begun_ns = pipe.free_at_ns.max(self.now_ns);
+        pipe.free_at_ns = begun_ns + write_ns.max(links.gather_ns);
+        pipe.arrives_at_ns = pipe.arrives_at_ns.max(begun_ns + write_ns + delay_ns);
         pipe.in_flight.push_back(Packet {
             bytes,
             sent_at_ns: self.now_ns,

@@ -18,6 +18,8 @@ const CROWD: usize = 12;
 /// How far the two directions of an edge are apart.
 const APART: f64 = 5.0;
 
+/// What a label crosses is not to be read through it.
+const HALO: &str = "paint-order=\"stroke\" stroke=\"#fff\" stroke-width=\"3\"";
 const NEWS: &str = "stroke=\"#0072b2\" stroke-width=\"2\"";
 const DUPLICATE: &str = "stroke=\"#d55e00\"";
 const WITHHELD: &str = "stroke=\"#aaa\" stroke-dasharray=\"4 4\"";
@@ -126,13 +128,13 @@ impl Panel<'_> {
         let colour = if hop.is_news { "#0072b2" } else { "#d55e00" };
         svg.polygon(&head, &format!("fill=\"{colour}\""));
         if hop.is_news || self.topology.names().len() <= CROWD {
-            let part = if hop.is_news { 0.5 } else { 0.3 };
+            let part = if hop.is_news { 0.55 } else { 0.25 };
             let at = (
                 start.0 + (tip.0 - start.0) * part,
                 start.1 + (tip.1 - start.1) * part,
             );
             let at = (at.0 - uy * 14.0, at.1 + ux * 10.0 + 4.0);
-            let style = format!("fill=\"{colour}\" font-size=\"10\"");
+            let style = format!("fill=\"{colour}\" font-size=\"10\" {HALO}");
             let text = format!("{}→{}", ms(hop.sent_after_ns), ms(hop.arrived_after_ns));
             svg.text(at, Anchor::Middle, &style, &text);
         }
@@ -159,15 +161,13 @@ impl Panel<'_> {
         svg.disc(at, radius, &format!("fill=\"{colour}\""), &about);
         let out = (at.0 - self.centre.0, at.1 - self.centre.1);
         let length = out.0.hypot(out.1).max(1.0);
-        let label = (
-            at.0 + out.0 / length * 26.0,
-            at.1 + out.1 / length * 20.0 + 4.0,
-        );
-        svg.text(
-            label,
-            Anchor::Middle,
-            &format!("font-size=\"{font}\""),
-            name,
-        );
+        let (right, down) = (out.0 / length, out.1 / length);
+        let anchor = match right {
+            _ if right > 0.3 => Anchor::Start,
+            _ if right < -0.3 => Anchor::End,
+            _ => Anchor::Middle,
+        };
+        let label = (at.0 + right * 14.0, at.1 + down * 20.0 + 4.0);
+        svg.text(label, anchor, &format!("font-size=\"{font}\""), name);
     }
 }

@@ -47,6 +47,10 @@ pub(super) struct Links {
     /// Bytes that each direction of a link takes in a second.
     #[arg(long, value_name = "COUNT", default_value_t = 12_500_000, value_parser = value_parser!(u64).range(100..=1_000_000_000_000))]
     bytes_per_second: u64,
+    /// How long after a write to a link the next is due at the earliest; what comes between goes
+    /// together. 0: as soon as the link takes more.
+    #[arg(long, value_name = "MS", default_value = "0", value_parser = milliseconds)]
+    gather: f64,
     /// A link with a delay of its own, as Hill-Smith:80; may be repeated.
     #[arg(long, value_name = "A-B:MS")]
     slow: Vec<String>,
@@ -81,6 +85,7 @@ impl Links {
             delay_ns: to_ns(self.delay),
             jitter_ns: to_ns(self.jitter),
             bytes_per_s: self.bytes_per_second,
+            gather_ns: to_ns(self.gather),
             have_interval_ns: clocks.have_interval_ms * MS,
             dead_after_ns: clocks.dead_after_ms * MS,
             redial_min_ns: clocks.redial_min_ms * MS,

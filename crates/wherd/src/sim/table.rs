@@ -25,6 +25,10 @@ fn heading(setup: &Setup) -> String {
         let (a, b) = setup.topology.edges()[*edge];
         format!(", {}-{} {} ms", names[a], names[b], trim(ms(*delay_ns)))
     });
+    let gather = match links.gather_ns {
+        0 => String::new(),
+        gather_ns => format!(", a write each {} ms", trim(ms(gather_ns))),
+    };
     let batch = match load.batch_count {
         1 => String::new(),
         count => format!(", {count} at a time"),
@@ -32,7 +36,7 @@ fn heading(setup: &Setup) -> String {
     format!(
         "{} servers, {} edges: at least {} sends for an update\n\
          {} updates of {} clients, {}/s{batch}\n\
-         links: {} ms and up to {} more, {} bytes/s{}\n\
+         links: {} ms and up to {} more, {} bytes/s{gather}{}\n\
          seed {}\n",
         names.len(),
         setup.topology.edges().len(),
