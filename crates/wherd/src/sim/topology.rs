@@ -259,7 +259,8 @@ impl Draft {
             let message = format!("a herd has 2 to {MAX_SERVERS} servers");
             self.mistakes.push(Mistake::new(0..0, message));
         }
-        let (edges, delays_ns) = self.check_edges();
+        let mut delays_ns = Vec::new();
+        let edges = self.check_edges(&mut delays_ns);
         if !self.mistakes.is_empty() {
             return Err(self.mistakes);
         }
@@ -284,8 +285,9 @@ impl Draft {
         })
     }
 
-    fn check_edges(&mut self) -> (Vec<(usize, usize)>, Vec<(usize, u64)>) {
-        let (mut edges, mut delays_ns) = (Vec::new(), Vec::new());
+    /// Each edge once, as a pair of indexes; the delays that were told go to `delays_ns`.
+    fn check_edges(&mut self, delays_ns: &mut Vec<(usize, u64)>) -> Vec<(usize, usize)> {
+        let mut edges = Vec::new();
         for edge in &self.edges {
             let mut ends = [0; 2];
             let mut is_known = true;
@@ -315,7 +317,7 @@ impl Draft {
                 delays_ns.extend(edge.delay_ns.map(|delay_ns| (edges.len() - 1, delay_ns)));
             }
         }
-        (edges, delays_ns)
+        edges
     }
 }
 
