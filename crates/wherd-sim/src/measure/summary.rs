@@ -124,6 +124,8 @@ impl Run<'_> {
             let wanted = samples.iter().filter(|sample| is_wanted(sample));
             Delays::of(wanted.map(|sample| sample.delay_ns).collect())
         };
+        // Replicas and those who follow them agree on what was news.
+        assert_eq!(of(|totals| totals.superseded), delivery.duplicate_count);
         let has_faults = !self.setup.faults.is_empty();
         let step = samples.len().div_ceil(SAMPLES).max(1);
         Measured {

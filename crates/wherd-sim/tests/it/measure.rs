@@ -192,6 +192,12 @@ fn a_cut_that_is_never_mended_leaves_updates_unreached_and_none_lost() {
     setup.faults[0].until_ns = Some(30 * SECOND);
     let measured = check(&setup);
     assert_eq!(measured.unreached_count, 0);
+    // It was noticed to be dead, and is dialled with back-off.
+    let healed_ns = measured
+        .healed_after_ns
+        .expect("a fault")
+        .expect("it heals");
+    assert!((5 * MS..5 * SECOND).contains(&healed_ns), "{healed_ns}");
     // Some waited for the whole cut.
     let waited_ns = measured.affected.expect("some").max_ns;
     assert!(
@@ -205,6 +211,8 @@ fn a_cut_that_is_never_mended_leaves_updates_unreached_and_none_lost() {
 #[test]
 fn a_cut_that_nobody_notices_is_a_pause() {
     let mut setup = quiet(Topology::line(2));
+    // Some are on their way when it is cut.
+    setup.links.delay_ns = 200 * MS;
     setup.faults = vec![Fault {
         what: Broken::Edge(0),
         at_ns: 10 * SECOND,
@@ -215,6 +223,33 @@ fn a_cut_that_nobody_notices_is_a_pause() {
         .healed_after_ns
         .expect("a fault")
         .expect("it heals");
-    assert!(healed_ns < 5 * MS, "{healed_ns}");
+    assert!(healed_ns < 205 * MS, "{healed_ns}");
     assert_eq!(measured.sent_count - measured.duplicate_count, 1000);
+}
+
+#[test]
+fn nothing_is_sent_to_a_server_that_is_down() {
+    let mut setup = quiet(Topology::line(2));
+    setup.faults = vec![kill(1, 25, None)];
+    let measured = check(&setup);
+    assert!(
+        (400..600).contains(&measured.sent_count),
+        "{}",
+        measured.sent_count
+    );
+    assert!(measured.delay.max_ns < 2 * MS, "{:?}", measured.delay);
+}
+
+/// Clients' times rise with the order in which their reports are accepted, or the core would rightly
+/// take another one for the newest.
+#[test]
+fn reports_of_one_moment_have_an_order() {
+    let mut setup = quiet(Topology::five());
+    setup.load = Load {
+        update_count: 2000,
+        rate_per_s: 1_000_000_000,
+        client_count: 3,
+        batch_count: 4,
+    };
+    assert_eq!(check(&setup).delay.count, 2000);
 }
