@@ -28,6 +28,11 @@ pub mod effect;
 pub mod history;
 pub mod link;
 pub mod policy;
+pub mod spread;
+
+mod reached;
+mod ring;
+mod topology;
 
 mod mutant;
 
@@ -39,4 +44,5 @@ pub use link::{JournalFile, LinkCounts, LinkFault, LinkIndex};
 pub use mutant::Mutant;
 pub use policy::Policy;
 pub use replica::{Counts, Held, Located, Outcome, Replica, Settings};
+pub use spread::{Shape, When};
 pub use version_vector::OriginIndex;

@@ -19,11 +19,14 @@ use crate::effect::{Effect, Fate, Trace};
 use crate::entries::{ClientIndex, Entries};
 use crate::history::{Noted, What};
 use crate::mutant::is_mutant;
+use crate::reached::ReachedSets;
 use crate::replica::Settings;
+use crate::spread::Spread;
 use crate::version_vector::{OriginIndex, Origins, VersionVector};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
 use thiserror::Error;
+use wherd_proto::ServerName;
 use wherd_proto::frame::{self, UpdatesWriter};
 
 /// What stands for a neighbour's link within one replica.
@@ -97,6 +100,8 @@ const ROUND: u32 = u32::MAX;
 const CATCH_UP_STEP: usize = 4096;
 /// What an entry takes in a frame beside its text, about.
 pub(crate) const ENTRY_BYTES: usize = 20;
+/// Clients that wait for their time come to wait at multiples of this.
+const LATER_STEP_NS: u64 = 2_000_000;
 /// How long after two digests differed they are compared again.
 const DIGEST_AGAIN_NS: u64 = 1_000_000_000;
 
@@ -109,6 +114,9 @@ pub(crate) struct State<'a> {
     /// What of it would be here after a crash.
     pub(crate) kept: &'a VersionVector,
     pub(crate) noted: Noted<'a>,
+    pub(crate) spread: &'a Spread,
+    /// Where updates have been, where the other side is to be told.
+    pub(crate) reached: Option<&'a ReachedSets>,
 }
 
 /// One link that is up.
@@ -121,6 +129,8 @@ pub(crate) struct Link {
     queued: Bits,
     /// Clients whose entry the other side is to get. A slot without this bit is passed over.
     waiting: Bits,
+    /// What waits for its time before it comes to wait in the queue.
+    later: Later,
     /// What the round in the queue will commit.
     round: Option<VersionVector>,
     /// Entries that catch-up has still to look at.
@@ -147,6 +157,8 @@ pub(crate) struct Link {
     buckets_due: Option<bool>,
     /// Where the other side differs, and the entries that are still to be looked at for it.
     repair: Option<(BucketSet, Range<u32>)>,
+    /// Of whose links the other side is to be told.
+    links_due: BTreeSet<ServerName>,
     /// An [`Effect::LinkReady`] was asked for and not yet drained to the end.
     is_ready: bool,
     updates_sent: u64,
@@ -194,6 +206,7 @@ impl Link {
             queue: VecDeque::new(),
             queued: Bits::default(),
             waiting: Bits::default(),
+            later: Later::default(),
             round: None,
             catch_up: 0..catch_up as u32,
             known,
@@ -209,6 +222,7 @@ impl Link {
             suspicion: None,
             buckets_due: None,
             repair: None,
+            links_due: BTreeSet::new(),
             is_ready: false,
             updates_sent: 0,
             updates_received: 0,
@@ -234,10 +248,38 @@ impl Link {
 
     /// Makes a client wait; keeps its place where it waits already.
     pub(crate) fn mark(&mut self, client: ClientIndex) {
+        self.later.waiting.unset(client.0);
         self.waiting.set(client.0);
         if !self.queued.has(client.0) || is_mutant!(self.settings, QueueEachUpdate) {
             self.queued.set(client.0);
             self.queue.push_back(client.0);
+        }
+    }
+
+    /// Makes a client wait from some time on, unless the other side has it by then. Who waits
+    /// already keeps its place.
+    pub(crate) fn mark_later(&mut self, client: ClientIndex, at_ns: u64) {
+        if self.waiting.has(client.0) || is_mutant!(self.settings, OverlookLazy) {
+            return;
+        }
+        self.later.waiting.set(client.0);
+        if !self.later.queued.has(client.0) {
+            self.later.queued.set(client.0);
+            self.later.push(client.0, at_ns);
+        }
+    }
+
+    /// Lets what has waited long enough come to wait in the queue.
+    fn move_due(&mut self, now_ns: u64) {
+        while let Some(slot) = self.later.pop(now_ns) {
+            if slot == ROUND {
+                self.queue.push_back(ROUND);
+                continue;
+            }
+            self.later.queued.unset(slot);
+            if self.later.waiting.take(slot) {
+                self.mark(ClientIndex(slot));
+            }
         }
     }
 
@@ -253,6 +295,7 @@ impl Link {
     /// The other side sent this client's entry, as new as ours: it need not be sent back.
     pub(crate) fn clear(&mut self, client: ClientIndex) {
         self.waiting.unset(client.0);
+        self.later.waiting.unset(client.0);
     }
 
     /// Queues a round where there is something to commit, unless one is queued (it will be
@@ -267,7 +310,7 @@ impl Link {
         let is_first = is_first && is_mutant!(self.settings, CommitRecordFirst);
         if is_first || is_mutant!(self.settings, CommitEarly) {
             self.queue.push_front(ROUND);
-        } else {
+        } else if is_mutant!(self.settings, CommitBeforeLater) || !self.later.push_round() {
             self.queue.push_back(ROUND);
         }
     }
@@ -285,6 +328,11 @@ impl Link {
         self.kept_for = Some(origin);
     }
 
+    /// The other side is to be told what these servers said of their links.
+    pub(crate) fn tell_links_of<'a>(&mut self, servers: impl Iterator<Item = &'a ServerName>) {
+        self.links_due.extend(servers.cloned());
+    }
+
     /// More is kept here: the other side is to hear of it, if it asked.
     pub(crate) fn keep(&mut self, kept: &VersionVector) {
         if let Some(origin) = self.kept_for {
@@ -293,7 +341,11 @@ impl Link {
     }
 
     pub(crate) fn next_tick_at_ns(&self) -> Option<u64> {
-        let due = [self.have_due_at_ns, self.digest_due_at_ns];
+        let due = [
+            self.have_due_at_ns,
+            self.digest_due_at_ns,
+            self.later.due_at_ns(),
+        ];
         due.into_iter().flatten().min()
     }
 
@@ -336,6 +388,7 @@ impl Link {
     }
 
     pub(crate) fn tick(&mut self, reflected: &VersionVector, now_ns: u64) {
+        self.move_due(now_ns);
         if self
             .have_due_at_ns
             .is_some_and(|due_at_ns| due_at_ns <= now_ns)
@@ -369,17 +422,20 @@ impl Link {
             || self.is_digest_due
             || self.buckets_due.is_some()
             || self.repair.is_some()
+            || !self.links_due.is_empty()
             || !self.queue.is_empty()
             || !self.catch_up.is_empty()
     }
 
     pub(crate) fn is_waiting(&self, client: ClientIndex) -> bool {
-        self.waiting.has(client.0) || self.catch_up.contains(&client.0)
+        let waits = self.waiting.has(client.0) || self.later.waiting.has(client.0);
+        waits || self.catch_up.contains(&client.0)
     }
 
     /// How many clients wait, and how many entries catch-up has still to look at.
     pub(crate) fn waiting_count(&self) -> usize {
-        self.queue.len() - usize::from(self.round.is_some()) + self.catch_up.len()
+        let slots_count = self.queue.len() + self.later.slots.len();
+        slots_count - usize::from(self.round.is_some()) + self.catch_up.len()
     }
 
     /// What a run numbered is of no concern any more: the other side need not have it either.
@@ -439,7 +495,14 @@ impl Link {
             reflected,
             kept,
             noted,
+            spread,
+            reached,
         } = *state;
+        if !self.links_due.is_empty() {
+            let states = std::mem::take(&mut self.links_due);
+            let states: Vec<_> = states.iter().filter_map(|s| spread.state_of(s)).collect();
+            frame::write_links(out, &states);
+        }
         if std::mem::take(&mut self.is_kept_due)
             && let Some(origin) = self.kept_for
         {
@@ -447,7 +510,7 @@ impl Link {
             frame::write_kept(out, self.kept_told);
         }
         if std::mem::take(&mut self.is_have_due) {
-            frame::write_have(out, &origins.to_wire(reflected));
+            frame::write_have(out, &origins.to_wire(&reflected.beyond(&self.told)));
             self.told.join(reflected);
         }
         let digest = entries.digest();
@@ -465,11 +528,14 @@ impl Link {
         while out.len() < max_bytes {
             let batch = self.take_batch(entries, max_bytes - out.len(), &mut steps, effects, noted);
             if !batch.is_empty() {
+                if let Some(reached) = reached {
+                    frame::write_reached(out, &reached.tell(self.updates_sent + 1, &batch));
+                }
                 self.write_updates(&batch, entries, origins, out);
                 noted.batch(&batch, entries);
             } else if self.queue.front() == Some(&ROUND) {
                 self.queue.pop_front();
-                if self.queue.is_empty() {
+                if self.queue.is_empty() && self.later.slots.is_empty() {
                     // Nothing has come to wait since: all that is reflected has been sent.
                     self.round = Some(reflected.clone());
                 }
@@ -519,6 +585,7 @@ impl Link {
             && let Some(slot) = self.catch_up.next()
         {
             *steps -= 1;
+            self.later.waiting.unset(slot);
             if !self.waiting.has(slot) {
                 bytes += self.offer(ClientIndex(slot), entries, &mut batch, effects, noted);
             }
@@ -620,9 +687,55 @@ impl Link {
             .round
             .take()
             .expect("a round in the queue has a vector");
-        frame::write_commit(out, self.updates_sent, &origins.to_wire(&round));
-        self.known.join(&round);
-        self.told.join(&round);
+        // Without catch-up it says nothing about what was before the link.
+        let is_covered = self.settings.has_catch_up && self.known.covers(&round);
+        if is_covered && !is_mutant!(self.settings, CommitForEver) {
+            // The other side has said so meanwhile.
+            return;
+        }
+        let news = if self.settings.has_catch_up {
+            round.beyond(&self.known)
+        } else {
+            round
+        };
+        frame::write_commit(out, self.updates_sent, &origins.to_wire(&news));
+        self.known.join(&news);
+        self.told.join(&news);
+    }
+}
+
+/// Clients that wait for their time.
+#[derive(Default)]
+struct Later {
+    /// Slots as in the queue, in the order of their times.
+    slots: VecDeque<(u32, u64)>,
+    queued: Bits,
+    waiting: Bits,
+}
+
+impl Later {
+    /// Times go up, and many slots share one, so that a tick serves many.
+    fn push(&mut self, slot: u32, at_ns: u64) {
+        let last_ns = self.slots.back().map_or(0, |(_, at_ns)| *at_ns);
+        let at_ns = at_ns.next_multiple_of(LATER_STEP_NS).max(last_ns);
+        self.slots.push_back((slot, at_ns));
+    }
+
+    /// Lets a round wait for what came before it; whether anything did.
+    fn push_round(&mut self) -> bool {
+        let last_ns = self.slots.back().map(|(_, at_ns)| *at_ns);
+        last_ns
+            .inspect(|at_ns| self.slots.push_back((ROUND, *at_ns)))
+            .is_some()
+    }
+
+    fn pop(&mut self, now_ns: u64) -> Option<u32> {
+        self.due_at_ns().filter(|due_at_ns| *due_at_ns <= now_ns)?;
+        self.slots.pop_front().map(|(slot, _)| slot)
+    }
+
+    fn due_at_ns(&self) -> Option<u64> {
+        self.slots.front().map(|(_, at_ns)| *at_ns)
     }
 }
 

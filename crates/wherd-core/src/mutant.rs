@@ -38,6 +38,10 @@ pub enum Mutant {
     QueueEachUpdate,
     /// An update is sent back to the neighbour that it came from.
     SendBack,
+    /// What a link is to be sent later it is never sent.
+    OverlookLazy,
+    /// A COMMIT does not wait for what is to be sent later.
+    CommitBeforeLater,
     /// A server says that it is ready while it catches up.
     ReadyAtOnce,
 }

@@ -7,11 +7,13 @@ use crate::history::{History, Noted, What};
 use crate::link::{ENTRY_BYTES, JournalFile, Link, LinkCounts, LinkFault, LinkIndex, State};
 use crate::mutant::is_mutant;
 use crate::policy::Policy;
+use crate::reached::ReachedSets;
+use crate::spread::{Shape, Spread, When};
 use crate::sweep;
 use crate::sweep::Sweep;
 use crate::version_vector::{OriginIndex, Origins, VersionVector};
-use wherd_proto::frame::{Frame, Updates, WireVector};
-use wherd_proto::{AtText, Origin, Position, Report, Update};
+use wherd_proto::frame::{Frame, LinkState, Reached, Updates, WireVector};
+use wherd_proto::{AtText, Origin, Position, Report, ServerName, Update};
 
 /// What an origin takes in a version vector, about.
 const ORIGIN_BYTES: usize = 32;
@@ -24,6 +26,11 @@ const FIRST_DIGEST_NS: u64 = 5_000_000_000;
 pub struct Settings {
     /// Which links get an update now.
     pub policy: Policy,
+    /// How long a link that the policy leaves out waits for the other side to have an update by
+    /// others, beside the time that this takes: a few times `have_interval_ns`.
+    pub lazy_ns: u64,
+    /// The same in a cycle, which takes longer.
+    pub ring_lazy_ns: u64,
     /// Whether a link that comes up sends what the other side lacks. Without it (the reports'
     /// prototype) a server that was away learns only what is said after it returned.
     pub has_catch_up: bool,
@@ -62,6 +69,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             policy: Policy::default(),
+            lazy_ns: 20_000_000,
+            ring_lazy_ns: 200_000_000,
             has_catch_up: true,
             max_clients: 1_000_000,
             max_origins: 10_000,
@@ -151,6 +160,10 @@ pub struct Replica {
     reflected: VersionVector,
     entries: Entries,
     links: Vec<Option<Link>>,
+    spread: Spread,
+    reached: ReachedSets,
+    /// By link: what its neighbour said of the next UPDATES.
+    reached_next: Vec<Option<Reached>>,
     /// By [`JournalFile`].
     journal: [Option<Link>; 2],
     /// What the current file reflects, as far as it was flushed.
@@ -179,6 +192,9 @@ impl Replica {
             reflected: VersionVector::default(),
             entries: Entries::new(hash_keys),
             links: (0..link_count).map(|_| None).collect(),
+            spread: Spread::default(),
+            reached: ReachedSets::default(),
+            reached_next: vec![None; link_count],
             journal: [None, None],
             durable: VersionVector::default(),
             kept_by: vec![0; link_count],
@@ -192,13 +208,19 @@ impl Replica {
     pub fn add_link(&mut self) -> LinkIndex {
         self.links.push(None);
         self.kept_by.push(0);
+        self.reached_next.push(None);
         LinkIndex(self.links.len() - 1)
     }
 
-    /// From here on the numbers of `settings` hold: limits, intervals and ages. What kind of server
+    /// From here on the policy and the numbers of `settings` hold: limits, intervals and ages. What kind of server
     /// this is stays as it was. Nothing that is held is given up for a smaller limit.
     pub fn set_numbers(&mut self, settings: Settings, now_ns: u64) {
+        let plan = |settings: &Settings| (settings.policy, settings.lazy_ns, settings.ring_lazy_ns);
+        let is_other_plan = plan(&self.settings) != plan(&settings);
         self.settings = Settings {
+            policy: settings.policy,
+            lazy_ns: settings.lazy_ns,
+            ring_lazy_ns: settings.ring_lazy_ns,
             max_clients: settings.max_clients,
             max_origins: settings.max_origins,
             max_ahead_ns: settings.max_ahead_ns,
@@ -212,6 +234,9 @@ impl Replica {
         self.history.set_limit(settings.history_events);
         for link in self.links.iter_mut().chain(&mut self.journal).flatten() {
             link.set_numbers(self.settings, now_ns);
+        }
+        if is_other_plan {
+            self.spread.replan();
         }
         // A sweep that was due in an hour may be due in a second.
         self.sweep = Sweep::default();
@@ -245,7 +270,7 @@ impl Replica {
                 position: report.position,
                 at,
             };
-            outcomes.push(self.report_one(&update, effects));
+            outcomes.push(self.report_one(&update, now_ns, effects));
         }
         self.history
             .note_reports(self.me, sequence_before, self.sequence);
@@ -253,7 +278,12 @@ impl Replica {
         self.after_change(now_ns, effects);
     }
 
-    fn report_one(&mut self, update: &Update<'_>, effects: &mut Vec<Effect>) -> Outcome {
+    fn report_one(
+        &mut self,
+        update: &Update<'_>,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Outcome {
         if self.entries.count() >= self.settings.max_clients
             && self.entries.find(update.at.client()).is_none()
         {
@@ -261,7 +291,7 @@ impl Replica {
             return Outcome::Full;
         }
         self.sequence = update.sequence;
-        match self.merge(update, self.me, None, effects) {
+        match self.merge(update, self.me, (None, now_ns), effects) {
             Merge::Newest(_) => {
                 self.counts.accepted += 1;
                 Outcome::Accepted
@@ -302,7 +332,7 @@ impl Replica {
         };
         self.sequence = update.sequence;
         self.history.note(What::Reported, self.me, self.sequence);
-        self.merge(&update, self.me, None, effects);
+        self.merge(&update, self.me, (None, now_ns), effects);
         self.reflected.raise(self.me, self.sequence);
         self.after_change(now_ns, effects);
         true
@@ -316,7 +346,7 @@ impl Replica {
         match frame {
             Frame::Updates(updates) => {
                 self.check_updates(updates)?;
-                self.merge_updates(updates, None, &mut Vec::new());
+                self.merge_updates(updates, (None, 0), &mut Vec::new());
             }
             Frame::Commit { reflected, .. } => {
                 let reflected = self.check_vector(reflected)?;
@@ -389,6 +419,8 @@ impl Replica {
                 history: &self.history,
                 taken: What::Written(file),
             },
+            spread: &self.spread,
+            reached: None,
         };
         let link = &mut self.journal[file as usize];
         link.as_mut()
@@ -508,6 +540,111 @@ impl Replica {
     pub fn link_down(&mut self, link: LinkIndex) {
         self.history.note(What::LinkDown(link), self.me, 0);
         self.links[link.0] = None;
+        self.reached_next[link.0] = None;
+        self.spread.link_down(link);
+    }
+
+    /// A link that is up leads to this run of a server, and a message took `round_trip_ns` there
+    /// and back: once when it came up, and then from time to time. Without it the link is one that
+    /// every update takes.
+    pub fn link_measured(
+        &mut self,
+        link: LinkIndex,
+        peer: &Origin,
+        round_trip_ns: u64,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_welcome = self.check_room(std::iter::once(peer)).is_ok();
+        let Some(up) = self.links[link.0].as_mut().filter(|_| is_welcome) else {
+            return;
+        };
+        if self.spread.peer(link).is_none() {
+            up.tell_links_of(self.spread.servers());
+        }
+        let run = self.origins.intern(peer);
+        self.spread
+            .measured(link, (&peer.server, run), round_trip_ns, now_ns);
+        self.replan(now_ns);
+        self.after_change(now_ns, effects);
+    }
+
+    /// What the policy came to with the servers that are linked just now.
+    #[must_use]
+    pub const fn shape(&self) -> Shape {
+        self.spread.shape()
+    }
+
+    /// Whether a link is one that the policy's tree, path or cycle takes from here.
+    #[must_use]
+    pub fn is_eager(&self, link: LinkIndex) -> bool {
+        self.spread.is_eager(link)
+    }
+
+    /// The policy.
+    #[must_use]
+    pub const fn policy(&self) -> Policy {
+        self.settings.policy
+    }
+
+    /// The same of a link whose neighbour is known, later on.
+    pub fn link_measured_again(
+        &mut self,
+        link: LinkIndex,
+        round_trip_ns: u64,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        if let Some(run) = self.spread.run_at(link) {
+            let peer = self.origins.get(run).clone();
+            self.link_measured(link, &peer, round_trip_ns, now_ns, effects);
+        }
+    }
+
+    /// From here on this policy holds; the one before.
+    pub fn set_policy(&mut self, policy: Policy, now_ns: u64) -> Policy {
+        let before = self.settings.policy;
+        let settings = Settings {
+            policy,
+            ..self.settings
+        };
+        self.set_numbers(settings, now_ns);
+        before
+    }
+
+    /// Makes a plan where one is due, and tells all what has changed here.
+    fn replan(&mut self, now_ns: u64) {
+        let me = self.origins.get(self.me);
+        if self.spread.tick(&self.settings, me, now_ns) {
+            for link in self.links.iter_mut().flatten() {
+                link.tell_links_of(std::iter::once(&me.server));
+            }
+        }
+    }
+
+    fn learn_links(
+        &mut self,
+        link: LinkIndex,
+        states: &[LinkState],
+        now_ns: u64,
+    ) -> Result<(), LinkFault> {
+        self.check_fence(states.iter().map(|state| &state.origin))?;
+        for state in states {
+            let server = &state.origin.server;
+            let is_known = self.spread.state_of(server).is_some();
+            if *server == self.me().server
+                || (!is_known && self.spread.states_count() >= self.settings.max_origins)
+                || !self.spread.learn(state, now_ns)
+            {
+                continue;
+            }
+            for (index, other) in self.links.iter_mut().enumerate() {
+                if let Some(other) = other.as_mut().filter(|_| index != link.0) {
+                    other.tell_links_of(std::iter::once(server));
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Takes a frame of a neighbour.
@@ -522,7 +659,7 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) -> Result<(), LinkFault> {
         match frame {
-            Frame::Updates(updates) => self.receive_updates(link, updates, effects)?,
+            Frame::Updates(updates) => self.receive_updates(link, updates, now_ns, effects)?,
             Frame::Commit { number, reflected } => self.receive_commit(link, *number, reflected)?,
             Frame::Have(reflected) => {
                 let theirs = self.check_vector(reflected)?;
@@ -548,6 +685,8 @@ impl Replica {
                 is_answer,
                 buckets,
             } => self.compare_buckets(link, *reflected_hash, (*is_answer, buckets), now_ns),
+            Frame::Links(states) => self.learn_links(link, states, now_ns)?,
+            Frame::Reached(reached) => self.reached_next[link.0] = Some(reached.clone()),
             Frame::Clock(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Unknown => {}
             Frame::Hello(_) | Frame::Refusal(_) | Frame::Superseded(_) => {
                 return Err(LinkFault::OutOfPlace);
@@ -603,6 +742,7 @@ impl Replica {
         &mut self,
         source: LinkIndex,
         updates: &Updates<'_>,
+        now_ns: u64,
         effects: &mut Vec<Effect>,
     ) -> Result<(), LinkFault> {
         self.check_updates(updates)?;
@@ -611,7 +751,7 @@ impl Replica {
         };
         link.receive_updates(updates.number, updates.entries.len())?;
         self.counts.received += updates.entries.len() as u64;
-        self.counts.superseded += self.merge_updates(updates, Some(source), effects);
+        self.counts.superseded += self.merge_updates(updates, (Some(source), now_ns), effects);
         Ok(())
     }
 
@@ -630,18 +770,21 @@ impl Replica {
     fn merge_updates(
         &mut self,
         updates: &Updates<'_>,
-        source: Option<LinkIndex>,
+        (source, now_ns): (Option<LinkIndex>, u64),
         effects: &mut Vec<Effect>,
     ) -> u64 {
+        let reached = source.and_then(|source| self.reached_next[source.0].take());
+        let reached = reached.filter(|reached| reached.number == updates.number);
         let origins: Vec<_> = updates
             .origins
             .iter()
             .map(|o| self.origins.intern(o))
             .collect();
         let mut superseded_count = 0;
-        for (origin, update) in &updates.entries {
+        for (place, (origin, update)) in updates.entries.iter().enumerate() {
             let origin = origins[*origin];
-            let merge = self.merge(update, origin, source, effects);
+            let reached = reached.as_ref().map(|reached| (reached, place));
+            let merge = self.merge_reached(update, origin, (source, now_ns), reached, effects);
             superseded_count += u64::from(!matches!(merge, Merge::Newest(_)));
             if let (Merge::Newest(client) | Merge::Held(client), Some(source)) = (merge, source)
                 && let Some(link) = &mut self.links[source.0]
@@ -674,6 +817,7 @@ impl Replica {
     /// Time went on; `wall_ns` is the wall clock since 1970.
     pub fn tick(&mut self, now_ns: u64, wall_ns: i64, effects: &mut Vec<Effect>) {
         self.sweep(now_ns, wall_ns);
+        self.replan(now_ns);
         for link in self.links.iter_mut().flatten() {
             link.tick(&self.reflected, now_ns);
             link.ask_for_drain(effects);
@@ -685,7 +829,8 @@ impl Replica {
     pub fn next_tick_at_ns(&self) -> Option<u64> {
         let links = self.links.iter().flatten();
         let of_links = links.filter_map(Link::next_tick_at_ns);
-        of_links.chain(self.sweep.due_at_ns()).min()
+        let others = [self.sweep.due_at_ns(), self.spread.due_at_ns()];
+        of_links.chain(others.into_iter().flatten()).min()
     }
 
     /// Removes some entries that are too old, and runs that were closed long ago.
@@ -739,6 +884,8 @@ impl Replica {
                 history: &self.history,
                 taken: What::Sent(link),
             },
+            spread: &self.spread,
+            reached: (self.settings.policy == Policy::Reached).then_some(&self.reached),
         };
         let Some(link) = &mut self.links[link.0] else {
             return false;
@@ -831,11 +978,23 @@ impl Replica {
             .map(|link| (link.counts, link.waiting_count()))
     }
 
-    /// The links that are up, each with whether an update from `source` goes to it now.
-    pub fn targets(&self, source: Option<LinkIndex>) -> impl Iterator<Item = (LinkIndex, bool)> {
+    /// The links that are up, each with when it gets an update.
+    pub fn targets(&self, trace: &Trace) -> impl Iterator<Item = (LinkIndex, When)> {
         let is_up = |index: &usize| self.links[*index].is_some();
         let indexes = (0..self.links.len()).filter(is_up).map(LinkIndex);
-        indexes.map(move |link| (link, self.settings.policy.is_eager(source, link)))
+        let (client, origin, source) = (trace.client, trace.origin, trace.source);
+        indexes.map(move |link| (link, self.when(client, origin, (link, source))))
+    }
+
+    fn when(
+        &self,
+        client: ClientIndex,
+        origin: OriginIndex,
+        way: (LinkIndex, Option<LinkIndex>),
+    ) -> When {
+        let is_reached = |server: &ServerName| self.reached.has(client, server);
+        self.spread
+            .when(self.settings.policy, way, origin, is_reached)
     }
 
     /// Whether something that a neighbour had when its link came up is not here yet.
@@ -864,25 +1023,30 @@ impl Replica {
         &mut self,
         update: &Update<'_>,
         origin: OriginIndex,
-        source: Option<LinkIndex>,
+        from: (Option<LinkIndex>, u64),
+        effects: &mut Vec<Effect>,
+    ) -> Merge {
+        self.merge_reached(update, origin, from, None, effects)
+    }
+
+    /// The same with what the neighbour said of where the update has been.
+    fn merge_reached(
+        &mut self,
+        update: &Update<'_>,
+        origin: OriginIndex,
+        (source, now_ns): (Option<LinkIndex>, u64),
+        reached: Option<(&Reached, usize)>,
         effects: &mut Vec<Effect>,
     ) -> Merge {
         let is_tie_ignored = is_mutant!(self.settings, IgnoreTies);
         let merge = self
             .entries
             .merge(&self.origins, update, origin, is_tie_ignored);
+        if self.settings.policy == Policy::Reached {
+            self.note_reached(merge, source, reached);
+        }
         if let Merge::Newest(client) = merge {
-            let policy = self.settings.policy;
-            for (index, link) in self.links.iter_mut().enumerate() {
-                if let Some(link) = link
-                    && (policy.is_eager(source, LinkIndex(index))
-                        || is_mutant!(self.settings, SendBack))
-                {
-                    #[cfg(feature = "mutants")]
-                    link.keep_copy(client, &self.entries);
-                    link.mark(client);
-                }
-            }
+            self.mark_links(client, origin, source, now_ns);
             for file in self.journal.iter_mut().flatten() {
                 file.mark(client);
             }
@@ -900,6 +1064,67 @@ impl Replica {
             )));
         }
         merge
+    }
+
+    fn mark_links(
+        &mut self,
+        client: ClientIndex,
+        origin: OriginIndex,
+        source: Option<LinkIndex>,
+        now_ns: u64,
+    ) {
+        for index in (0..self.links.len()).map(LinkIndex) {
+            if self.links[index.0].is_none() {
+                continue;
+            }
+            let when = if is_mutant!(self.settings, SendBack) {
+                When::Now
+            } else {
+                self.when(client, origin, (index, source))
+            };
+            let Some(link) = &mut self.links[index.0] else {
+                continue;
+            };
+            match when {
+                When::Now => {
+                    #[cfg(feature = "mutants")]
+                    link.keep_copy(client, &self.entries);
+                    link.mark(client);
+                    if self.settings.policy == Policy::Reached
+                        && let Some(server) = self.spread.peer(index)
+                    {
+                        self.reached.add(client, server);
+                    }
+                }
+                When::Later(wait_ns) => link.mark_later(client, now_ns + wait_ns),
+                When::Never => {}
+            }
+        }
+    }
+
+    /// Notes which servers an update was sent to: this one, where it came from, and what that one
+    /// said.
+    fn note_reached(
+        &mut self,
+        merge: Merge,
+        source: Option<LinkIndex>,
+        reached: Option<(&Reached, usize)>,
+    ) {
+        let client = match merge {
+            Merge::Newest(client) => {
+                self.reached.begin(client);
+                self.reached.add(client, &self.origins.get(self.me).server);
+                client
+            }
+            Merge::Held(client) => client,
+            Merge::Older(_) => return,
+        };
+        if let Some(server) = source.and_then(|source| self.spread.peer(source)) {
+            self.reached.add(client, server);
+        }
+        if let Some((reached, place)) = reached {
+            self.reached.learn(client, reached, place);
+        }
     }
 
     /// Lets what changed have its rounds, and asks for the drains.

@@ -160,6 +160,16 @@ impl VersionVector {
         }
     }
 
+    /// The origins of which this reflects more than `other`.
+    pub(crate) fn beyond(&self, other: &Self) -> Self {
+        let of = |index: usize| other.0.get(index).copied().unwrap_or(0);
+        let news = self.0.iter().enumerate();
+        Self(
+            news.map(|(index, sequence)| if *sequence > of(index) { *sequence } else { 0 })
+                .collect(),
+        )
+    }
+
     /// Whether everything that `other` reflects is reflected here.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         let has = |index: usize| self.0.get(index).copied().unwrap_or(0);

@@ -536,7 +536,7 @@ fn configs() -> Vec<Vec<u8>> {
         String::new(),
         format!("{hill}{smith}talks_to = [\"Hill\"]\n"),
         format!("{hill}talks_to = [\"Hil\", \"Smith\", \"Smith\", \"Hill\"]\n{smith}"),
-        format!("[herd]\nname = \"newsroom\"\ntrust_network = true\npolicy = \"flood\"\n{}", hill.replace("127.0.0.1", "0.0.0.0")),
+        format!("[herd]\nname = \"newsroom\"\ntrust_network = true\n{}", hill.replace("127.0.0.1", "0.0.0.0")),
         hill.replace("127.0.0.1", "10.0.0.1"),
         hill.replace("[::1]:0", "127.0.0.1:4373"),
         hill.replace("clients", "client"),

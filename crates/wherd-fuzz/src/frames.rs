@@ -92,6 +92,10 @@ pub(crate) fn encode(frame: &Frame<'_>) -> Option<Vec<u8>> {
             buckets,
         } => frame::write_buckets(&mut out, *reflected_hash, *is_answer, buckets),
         Frame::Clock(wall_ns) => frame::write_clock(&mut out, *wall_ns),
+        Frame::Links(states) => {
+            frame::write_links(&mut out, &states.iter().collect::<Vec<_>>());
+        }
+        Frame::Reached(reached) => frame::write_reached(&mut out, reached),
         Frame::Unknown => return None,
     }
     Some(out)

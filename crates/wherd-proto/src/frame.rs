@@ -18,6 +18,8 @@
 //! | 129 | DIGEST | 8 bytes: hash of a vector; 8 bytes: digest |
 //! | 130 | BUCKETS | 8 bytes: hash of a vector; 1 byte: is it an answer; 8 bytes for each bucket |
 //! | 131 | CLOCK | 8 bytes: nanoseconds since 1970 |
+//! | 132 | LINKS | postcard of [`LinkState`]s |
+//! | 133 | REACHED | postcard of [`Reached`] |
 //!
 //! An entry of UPDATES: index of its origin in this frame; where that index is new, the origin's
 //! name (length, bytes) and incarnation; sequence; ordered_at_ns; length of the AT text; the text.
@@ -58,6 +60,29 @@ pub struct Hello {
     pub reflected: WireVector,
     /// Whether the sender wants to be told what the other side keeps of its updates.
     pub wants_kept: bool,
+}
+
+/// What a server says of its links, to all servers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkState {
+    /// Who says it.
+    pub origin: Origin,
+    /// The how manieth that this run says: the newest counts.
+    pub sequence: u64,
+    /// To whom it is linked, and how many microseconds a message takes there and back, about.
+    pub links: Vec<(ServerName, u32)>,
+}
+
+/// Which servers the updates of an UPDATES frame were sent to already. It goes before that frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// The number of that frame.
+    pub number: u64,
+    /// The servers that are meant by the bits.
+    pub servers: Vec<ServerName>,
+    /// For each update of that frame: a bit for each server, the first in the lowest bit of the
+    /// first byte. Missing bytes are zeros.
+    pub sets: Vec<Vec<u8>>,
 }
 
 /// One frame, decoded.
@@ -106,6 +131,10 @@ pub enum Frame<'a> {
     },
     /// What the sender's clock shows, in nanoseconds since 1970.
     Clock(u64),
+    /// What servers say of their links.
+    Links(Vec<LinkState>),
+    /// Where the updates of the next frame have been.
+    Reached(Reached),
     /// A kind that this version does not know and may skip.
     Unknown,
 }
@@ -270,6 +299,20 @@ pub fn write_clock(out: &mut Vec<u8>, wall_ns: u64) {
     end(out, start);
 }
 
+/// Writes a LINKS behind what `out` has.
+pub fn write_links(out: &mut Vec<u8>, states: &[&LinkState]) {
+    let start = begin(out, 132);
+    to_postcard(out, &states);
+    end(out, start);
+}
+
+/// Writes a REACHED behind what `out` has.
+pub fn write_reached(out: &mut Vec<u8>, reached: &Reached) {
+    let start = begin(out, 133);
+    to_postcard(out, reached);
+    end(out, start);
+}
+
 /// Writes one UPDATES frame, entry by entry, behind what `out` has.
 #[derive(Debug)]
 pub struct UpdatesWriter<'a> {
@@ -358,6 +401,8 @@ fn decode_ignorable(kind: u8, mut payload: &[u8]) -> Result<Frame<'_>, FrameErro
         129 => decode_digest(payload).ok_or(FrameError::Malformed("DIGEST"))?,
         130 => decode_buckets(payload).ok_or(FrameError::Malformed("BUCKETS"))?,
         131 => Frame::Clock(take_last_u64(payload, "CLOCK")?),
+        132 => Frame::Links(from_postcard(payload, "LINKS")?),
+        133 => Frame::Reached(from_postcard(payload, "REACHED")?),
         _ => Frame::Unknown,
     })
 }
@@ -483,6 +528,22 @@ mod tests {
         ])
     }
 
+    fn link_state() -> LinkState {
+        LinkState {
+            origin: origin("Hill", 7),
+            sequence: 2,
+            links: vec![(ServerName::new("Smith").expect("a name"), 1000)],
+        }
+    }
+
+    fn reached() -> Reached {
+        Reached {
+            number: 301,
+            servers: vec![ServerName::new("Smith").expect("a name")],
+            sets: vec![vec![1], vec![]],
+        }
+    }
+
     /// Every kind of frame, one behind the other.
     fn every_kind() -> Vec<u8> {
         let mut out = Vec::new();
@@ -531,6 +592,8 @@ mod tests {
         write_digest(&mut out, 45, 46);
         write_buckets(&mut out, 47, true, &[48; BUCKETS]);
         write_clock(&mut out, 49);
+        write_links(&mut out, &[&link_state()]);
+        write_reached(&mut out, &reached());
         out
     }
 
@@ -587,7 +650,9 @@ mod tests {
                     is_answer: true,
                     buckets: vec![48; BUCKETS]
                 },
-                Frame::Clock(49)
+                Frame::Clock(49),
+                Frame::Links(vec![link_state()]),
+                Frame::Reached(reached()),
             ]
         );
     }

@@ -79,8 +79,6 @@ pub struct HerdConfig {
     ///
     /// With `true`, whoever reaches a port may read and write every position.
     pub trust_network: bool,
-    /// How an update spreads from server to server. Default `flood`.
-    pub policy: Policy,
     /// What has happened to a report when its client has its AT line. Default `disk`.
     pub acknowledge: Acknowledge,
 }
@@ -90,7 +88,6 @@ impl Default for HerdConfig {
         Self {
             name: "wherd".to_owned(),
             trust_network: false,
-            policy: Policy::Flood,
             acknowledge: Acknowledge::Disk,
         }
     }
@@ -186,9 +183,17 @@ macro_rules! words {
 words! {
     /// How an update spreads from server to server.
     Policy {
-        /// To every neighbour but the one it came from.
+        /// Along one spanning tree that all servers agree on; other links wait.
         #[default]
+        Tree = "tree",
+        /// To every neighbour but the one it came from.
         Flood = "flood",
+        /// The same, but to none that it was sent to already.
+        Reached = "reached",
+        /// Round a cycle of all servers; without one, along a path.
+        Ring = "ring",
+        /// Positions as `flood`, what can wait as `ring`.
+        Hybrid = "hybrid",
     }
 }
 

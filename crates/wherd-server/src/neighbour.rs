@@ -435,7 +435,7 @@ async fn read_loop(
             Err(error) => return error,
         };
         for frame in &frames {
-            answer_ping(node, link, frame);
+            note_signs_of_life(node, link, connection, frame);
             log_frame(node, link, Traffic::NeighbourIn, frame);
         }
         if !frames.is_empty()
@@ -457,7 +457,7 @@ async fn read_loop(
     }
 }
 
-fn answer_ping(node: &Node, link: LinkIndex, frame: &Frame<'_>) {
+fn note_signs_of_life(node: &Node, link: LinkIndex, connection: u64, frame: &Frame<'_>) {
     let neighbour = &node.neighbours[link.0];
     match frame {
         Frame::Ping(value) => {
@@ -471,10 +471,11 @@ fn answer_ping(node: &Node, link: LinkIndex, frame: &Frame<'_>) {
             neighbour.clock_ahead_ns.store(ahead_ns, Ordering::Relaxed);
         }
         Frame::Pong(sent_at_us) => {
-            let now_us = node.now_ns() / 1000;
+            let round_trip_us = (node.now_ns() / 1000).saturating_sub(*sent_at_us);
             neighbour
                 .round_trip_us
-                .store(now_us.saturating_sub(*sent_at_us), Ordering::Relaxed);
+                .store(round_trip_us, Ordering::Relaxed);
+            node.measured(link, connection, round_trip_us.saturating_mul(1000));
         }
         _ => {}
     }
@@ -562,6 +563,8 @@ impl Outlet {
         if !self.clock_told_ns.is_some_and(is_told) {
             self.clock_told_ns = Some(now_ns);
             frame::write_clock(&mut self.waiting, clock::wall_ns() as u64);
+            // A link that is never idle would else never tell how long its messages take.
+            frame::write_ping(&mut self.waiting, now_ns / 1000);
         }
         let (has_more, sent_count) =
             node.drain(link, self.connection, &mut self.waiting, DRAIN_BYTES);

@@ -18,11 +18,15 @@ use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use wherd_core::{Counts, Effect, Fate, LinkFault, LinkIndex, Outcome, Policy, Replica, Trace};
+use wherd_core::{
+    Counts, Effect, Fate, LinkFault, LinkIndex, Outcome, Policy, Replica, Trace, When,
+};
 use wherd_proto::frame::{Frame, Hello, PROTOCOL_VERSION};
 use wherd_proto::journal::Owner;
 use wherd_proto::{AtText, Origin, Position, Report, ServerName, reply};
 
+/// How long a message takes to a neighbour and back, as long as none did.
+const GUESSED_ROUND_TRIP_NS: u64 = 1_000_000;
 /// How many bits of an incarnation are random.
 const RANDOM_BITS: u32 = 20;
 /// What one run of a server takes in a version vector at the most: its name and two numbers.
@@ -49,6 +53,8 @@ pub(crate) struct Node {
     state: Mutex<State>,
     /// How many times the state was locked. Only who has it counts.
     turns_count: AtomicU64,
+    /// Links carry nothing but what the reports' prototype said.
+    is_classic: bool,
     /// `None` where everything is in memory.
     pub(crate) journal: Option<Arc<Journal>>,
     /// What a reload changes.
@@ -124,9 +130,9 @@ pub(crate) enum NotAdopted {
 /// What the core is told of the configuration.
 fn core_settings(config: &Config) -> wherd_core::Settings {
     wherd_core::Settings {
-        policy: match config.herd.policy {
-            config::Policy::Flood => Policy::Flood,
-        },
+        policy: policy(config),
+        lazy_ns: config.replication.lazy_ms * 1_000_000,
+        ring_lazy_ns: config.replication.ring_lazy_ms * 1_000_000,
         has_catch_up: !config.classic,
         has_journal: config.has_journals(),
         max_clients: config.limits.clients,
@@ -137,6 +143,20 @@ fn core_settings(config: &Config) -> wherd_core::Settings {
         retention_ns: config.replication.retention_s * 1_000_000_000,
         away_limit_ns: config.replication.away_limit_s * 1_000_000_000,
         ..wherd_core::Settings::default()
+    }
+}
+
+/// The reports' prototype floods.
+fn policy(config: &Config) -> Policy {
+    if config.classic {
+        return Policy::Flood;
+    }
+    match config.replication.policy {
+        config::Policy::Tree => Policy::Tree,
+        config::Policy::Flood => Policy::Flood,
+        config::Policy::Reached => Policy::Reached,
+        config::Policy::Ring => Policy::Ring,
+        config::Policy::Hybrid => Policy::Hybrid,
     }
 }
 
@@ -186,6 +206,7 @@ impl Node {
             last_words: CancellationToken::new(),
             state: Mutex::new(state),
             turns_count: AtomicU64::new(0),
+            is_classic: config.classic,
             journal: config.has_journals().then(|| Arc::new(Journal::new())),
             settings: watch::Sender::new(Arc::new(Settings::new(config, server))),
             is_kept_wanted: AtomicBool::new(false),
@@ -452,6 +473,12 @@ impl Node {
                 self.is_kept_wanted.store(true, Ordering::Relaxed);
                 state.replica.tell_kept(link, there, effects);
             }
+            if !self.is_classic {
+                // A first guess; the first PONG tells.
+                let round_trip_ns = GUESSED_ROUND_TRIP_NS;
+                let replica = &mut state.replica;
+                replica.link_measured(link, there, round_trip_ns, now_ns, effects);
+            }
             state.next_connection += 1;
             let number = state.next_connection;
             let replaced = CancellationToken::new();
@@ -619,7 +646,12 @@ impl Node {
         self.log.reconfigure(&config.log);
         self.watchdog.set_limits(&config.limits);
         let numbers = core_settings(config);
-        self.change(|replica, now_ns, _| replica.set_numbers(numbers, now_ns));
+        let policy = self.change(|replica, now_ns, _| {
+            let before = replica.policy();
+            replica.set_numbers(numbers, now_ns);
+            before
+        });
+        self.log_policy(policy, numbers.policy);
         if let Some(journal) = &self.journal {
             journal.look_soon();
         }
@@ -627,6 +659,27 @@ impl Node {
             // Neighbours tell what they keep to who has asked for it in HELLO.
             self.close_links("acknowledgements wait for neighbours from here on");
         }
+    }
+
+    /// From here on updates spread by this policy; the one before.
+    pub(crate) fn set_policy(&self, policy: Policy) -> Policy {
+        let before = self.change(|replica, now_ns, _| replica.set_policy(policy, now_ns));
+        self.log_policy(before, policy);
+        before
+    }
+
+    fn log_policy(&self, from: Policy, to: Policy) {
+        if from != to {
+            let fields = [("from", from.name().into()), ("to", to.name().into())];
+            self.log.event(Level::Notice, "policy.changed", &fields);
+        }
+    }
+
+    /// A message took so long to a neighbour and back.
+    pub(crate) fn measured(&self, link: LinkIndex, connection: u64, round_trip_ns: u64) {
+        self.change_link(link, connection, |replica, now_ns, effects| {
+            replica.link_measured_again(link, round_trip_ns, now_ns, effects);
+        });
     }
 
     /// Makes a server a neighbour, for the first time or again; `None` where there were too many.
@@ -693,6 +746,8 @@ impl Node {
         status.received_count = counts.received;
         status.superseded_count = counts.older + counts.superseded + counts.suppressed;
         status.digest = format!("{:016x}", state.replica.digest().total());
+        status.policy = state.replica.policy().name().to_owned();
+        status.spread = state.replica.shape().to_string();
         let reflected = state.replica.reflected().into_iter();
         status.reflected = reflected
             .map(|(origin, s)| (origin.to_string(), s))
@@ -879,18 +934,19 @@ impl Node {
         ];
         let why = match trace.fate {
             Fate::Spread => {
-                let (to, withheld): (Vec<_>, Vec<_>) = replica
-                    .targets(trace.source)
-                    .partition(|(_, is_eager)| *is_eager);
-                let names = |links: &[(LinkIndex, bool)]| {
-                    links
-                        .iter()
-                        .map(|(link, _)| name(*link))
-                        .collect::<Vec<_>>()
-                        .join(",")
+                let targets: Vec<_> = replica.targets(trace).collect();
+                let names = |is_wanted: fn(When) -> bool| {
+                    let wanted = targets.iter().filter(|(_, when)| is_wanted(*when));
+                    let names: Vec<_> = wanted.map(|(link, _)| name(*link)).collect();
+                    names.join(",")
                 };
-                let (to, withheld) = (names(&to), names(&withheld));
+                let to = names(|when| when == When::Now);
+                let later = names(|when| matches!(when, When::Later(_)));
+                let withheld = names(|when| when == When::Never);
                 fields.extend([("from", source.into()), ("to", to.as_str().into())]);
+                if !later.is_empty() {
+                    fields.extend([("later", later.as_str().into())]);
+                }
                 if !withheld.is_empty() {
                     fields.extend([("withheld", withheld.as_str().into())]);
                     fields.extend([("why", "it came from there".into())]);

@@ -209,11 +209,6 @@ fn keep_fixed(old: &Config, new: &mut Config, name: &str) -> Vec<Change> {
     };
     let path = |path: &Path| path.display().to_string();
     keep("herd.name", old.herd.name.clone(), new.herd.name.clone());
-    keep(
-        "herd.policy",
-        old.herd.policy.to_string(),
-        new.herd.policy.to_string(),
-    );
     keep("log.dir", path(&old.log.dir), path(&new.log.dir));
     keep(
         "journal.dir",
@@ -233,7 +228,6 @@ fn keep_fixed(old: &Config, new: &mut Config, name: &str) -> Vec<Change> {
         new.places.rank.to_string(),
     );
     new.herd.name.clone_from(&old.herd.name);
-    new.herd.policy = old.herd.policy;
     new.log.dir.clone_from(&old.log.dir);
     new.journal.dir.clone_from(&old.journal.dir);
     new.places.clone_from(&old.places);
@@ -278,6 +272,8 @@ fn changes(old: &Config, new: &Config, name: &str) -> Vec<Change> {
 fn settings(config: &Config, name: &str) -> BTreeMap<String, String> {
     let mut settings: BTreeMap<_, _> = config.numbers().collect();
     let mut set = |setting: String, value: String| settings.insert(setting, value);
+    let policy = config.replication.policy.to_string();
+    set("replication.policy".to_owned(), policy);
     set("log.format".to_owned(), config.log.format.to_string());
     set("log.level".to_owned(), config.log.level.to_string());
     if let Ok(server) = config.server(name) {

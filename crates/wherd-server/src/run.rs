@@ -345,7 +345,6 @@ async fn serve(
         node: Arc::clone(&node),
         addresses: listeners.addresses,
         is_classic: config.classic,
-        policy: config.herd.policy.word().to_owned(),
     };
     tasks.spawn(neighbour::accept(
         Arc::clone(&node),

@@ -21,6 +21,10 @@ pub struct Status {
     pub classic: bool,
     /// How its updates spread.
     pub policy: String,
+    /// What the policy came to with the servers that are linked: a tree, a cycle, or what it does
+    /// where there is none. Empty where an older version answers.
+    #[serde(default)]
+    pub spread: String,
     /// Seconds since it started.
     pub uptime_s: u64,
     /// Whether it answers clients with all that the herd knew when it started.
@@ -75,6 +79,15 @@ pub struct ForgetAnswer {
     pub server: String,
     /// Whether there was anything to forget.
     pub was_known: bool,
+}
+
+/// What `POST /api/v1/policy` answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyAnswer {
+    /// This server's name.
+    pub server: String,
+    /// The policy that it had until then.
+    pub before: String,
 }
 
 /// What a server says about one of its neighbours.

@@ -313,8 +313,9 @@ impl Checker {
         let held_count = self.seen[server].held.iter().flatten().count();
         for link in (0..link_count).map(LinkIndex) {
             let waiting = replica.link_counts(link).map_or(0, |(_, waiting)| waiting);
-            // Each client at most once in the queue and once in what catch-up has still to see.
-            if waiting > 2 * held_count {
+            // Each client at most once in the queue, once among those that wait for their time, and
+            // once in what catch-up has still to see.
+            if waiting > 3 * held_count {
                 return broken(Invariant::LinkBound, || {
                     format!("{waiting} wait at {}", replica.me())
                 });

@@ -8,6 +8,7 @@ use crate::network::{EndIndex, Packet, State};
 use crate::scenario::MS;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use wherd_core::Policy;
 use wherd_proto::frame::{self, Frame, WireVector};
 
 /// How long a server that stopped by itself is down when there are no faults.
@@ -62,6 +63,8 @@ pub enum Fault {
     CrashAfterLinkUp,
     /// A server that starts holds something else than it read.
     Rot,
+    /// A server is given another policy.
+    NewPolicy,
     /// A second process begins to serve under a server's name, with a copy of its disk or none.
     Twin,
 }
@@ -166,6 +169,7 @@ impl Herd<'_> {
             Fault::Twin => self.start_twin()?,
             Fault::Cut => self.cut(end, lasting_ns),
             Fault::HalfOpen => self.half_open(end),
+            Fault::NewPolicy => self.change_policy(server),
             Fault::Pause => self.pause(server, lasting_ns),
             Fault::Kill => self.kill_process(server),
             Fault::Crash if is_up => {
@@ -242,6 +246,19 @@ impl Herd<'_> {
                 self.retire(server);
             }
         }
+    }
+
+    fn change_policy(&mut self, server: usize) -> bool {
+        let policy = self.random.pick(&Policy::ALL);
+        let here = &mut self.servers[server];
+        here.policy = policy;
+        let settings = here.settings(self.scenario);
+        let Some(replica) = &mut here.replica else {
+            return false;
+        };
+        replica.set_numbers(settings, self.now_ns);
+        self.tell(|herd| format!("{}: policy {}", herd.servers[server].name, policy.name()));
+        true
     }
 
     /// Nothing passes an edge for a while, nor arrives that was on its way.

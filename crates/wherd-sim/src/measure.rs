@@ -50,18 +50,6 @@ pub const WRITE_BYTES: usize = 64 * 1024;
 /// about the herd is found out. Nothing is counted until then.
 pub const WARM_UP_NS: u64 = 2 * SECOND;
 
-/// All policies that there are, in the order of tables.
-#[must_use]
-pub fn policies() -> Vec<Policy> {
-    vec![Policy::Flood]
-}
-
-/// The policy of this name.
-#[must_use]
-pub fn policy(name: &str) -> Option<Policy> {
-    policies().into_iter().find(|policy| policy.name() == name)
-}
-
 /// What is played.
 #[derive(Clone, Debug)]
 pub struct Setup {

@@ -189,6 +189,9 @@ impl Herd<'_> {
             if hello.wants_kept {
                 replica.tell_kept(link, &hello.origin, &mut effects);
             }
+            let delay_ns = &self.scenario.network.delay_ns;
+            let round_trip_ns = delay_ns.start + delay_ns.end;
+            replica.link_measured(link, &hello.origin, round_trip_ns, now_ns, &mut effects);
             self.checker.greeted(server, link, &hello.reflected);
         }
         if self.strikes(Fault::CrashAfterLinkUp) {
@@ -219,6 +222,8 @@ impl Herd<'_> {
         if was_up && let Some(replica) = &mut self.servers[here.server].replica {
             replica.link_down(here.link);
             self.checker.link_down(here.server, here.link);
+            let server = here.server;
+            self.plan_tick(server);
         }
     }
 
@@ -326,7 +331,13 @@ impl Herd<'_> {
                 bytes: bytes[..length].to_vec(),
                 is_hello: false,
             };
-            self.send_badly(end, packet);
+            // What closes a link has all servers told of it. Were each of these frames as likely to
+            // close one as others are, that would go on by itself.
+            if matches!(frame, Frame::Links(_)) && self.random.chance(900) {
+                self.send(end, packet);
+            } else {
+                self.send_badly(end, packet);
+            }
             bytes = &bytes[length..];
         }
         Ok(is_crashing)

@@ -4,7 +4,7 @@ use crate::fault::{Fault, Faults};
 use crate::random::Random;
 use crate::topology::Topology;
 use std::ops::Range;
-use wherd_core::Settings;
+use wherd_core::{Policy, Settings};
 
 /// A millisecond in nanoseconds, the unit of all times here.
 pub const MS: u64 = 1_000_000;
@@ -161,6 +161,7 @@ impl Scenario {
             defect: None,
         };
         scenario.draw_ages(random);
+        scenario.draw_policies(random);
         scenario
     }
 
@@ -175,6 +176,16 @@ impl Scenario {
         if self.load.forget_per_mille > 0 {
             self.settings.away_limit_ns = 24 * 3600 * S;
             self.clocks.step_ns = self.clocks.step_ns.min(10 * S);
+        }
+    }
+
+    /// Servers have one policy, or change theirs, each at its own time.
+    fn draw_policies(&mut self, random: &mut Random) {
+        self.settings.policy = random.pick(&Policy::ALL);
+        for burst in &mut self.bursts {
+            if random.chance(200) {
+                burst.faults.kinds.push(Fault::NewPolicy);
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crate::journal::Worker;
 use crate::network::EndIndex;
 use crate::random::Random;
 use crate::scenario::{Defect, Level, Scenario};
-use wherd_core::Replica;
+use wherd_core::{Policy, Replica, Settings};
 use wherd_proto::{Origin, ServerName};
 
 /// What all wall clocks show, but for their error, when a run begins.
@@ -19,6 +19,7 @@ const RANDOM_BITS: u32 = 20;
 pub(crate) struct Server {
     pub(crate) name: ServerName,
     pub(crate) has_journal: bool,
+    pub(crate) policy: Policy,
     pub(crate) disk: Disk,
     /// How many runs it has had: what belongs to an earlier one means nothing to a later one.
     pub(crate) run: u64,
@@ -80,6 +81,7 @@ impl Server {
         Self {
             name,
             has_journal: !random.chance(scenario.disks.ephemeral_per_mille),
+            policy: scenario.settings.policy,
             disk: Disk::default(),
             run: 0,
             incarnation: 0,
@@ -100,13 +102,20 @@ impl Server {
     /// Gets an empty replica, for what its disk has to be replayed into.
     pub(crate) fn prepare(&mut self, scenario: &Scenario, random: &mut Random) {
         self.run += 1;
-        let mut settings = scenario.settings;
-        settings.has_journal = self.has_journal;
+        let settings = self.settings(scenario);
         let (key, not_begun) = (random.any(), self.origin_of(0));
         let replica = Replica::new(&not_begun, self.ends.len(), settings, (key, !key));
         self.replica = Some(replica);
         self.worker = Worker::default();
         self.tick_at_ns = None;
+    }
+
+    pub(crate) const fn settings(&self, scenario: &Scenario) -> Settings {
+        Settings {
+            policy: self.policy,
+            has_journal: self.has_journal,
+            ..scenario.settings
+        }
     }
 
     /// Begins a run. Its incarnation comes after those that its disk tells of, of which the newest

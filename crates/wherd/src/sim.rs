@@ -99,7 +99,7 @@ impl Sim {
     pub(crate) fn run(self, config: &Config) -> Result<(), Failure> {
         let setup = self.setup(config)?;
         let setups: Vec<Setup> = self
-            .policies(config)?
+            .policies(config)
             .into_iter()
             .map(|policy| Setup {
                 policy,
@@ -132,21 +132,15 @@ impl Sim {
         })
     }
 
-    fn policies(&self, config: &Config) -> Result<Vec<Policy>, Failure> {
+    fn policies(&self, config: &Config) -> Vec<Policy> {
         if self.compare {
-            return Ok(measure::policies());
+            return Policy::ALL.to_vec();
         }
         if !self.policy.is_empty() {
-            return Ok(self.policy.clone());
+            return self.policy.clone();
         }
-        let name = config.herd.policy.word();
-        let policy = measure::policy(name).ok_or_else(|| {
-            Failure::new(
-                Code::Configuration,
-                format!("the policy {name} has no simulation"),
-            )
-        })?;
-        Ok(vec![policy])
+        let name = config.replication.policy.word();
+        Policy::from_name(name).into_iter().collect()
     }
 }
 

@@ -3,6 +3,7 @@
 mod journal;
 mod live;
 mod repair;
+mod spread;
 
 use super::*;
 use proptest::prelude::*;
@@ -37,6 +38,10 @@ fn server_with(name: &str, settings: Settings) -> Replica {
 
 /// `kiwi 5 1000`: client, latitude, and time in seconds.
 fn report(to: &mut Replica, line: &str) -> Outcome {
+    report_at(0, to, line)
+}
+
+fn report_at(now_ns: u64, to: &mut Replica, line: &str) -> Outcome {
     let operands: Vec<_> = line.split(' ').collect();
     let line = format!("IAMAT {} +{}+0 {}", operands[0], operands[1], operands[2]);
     let Ok(Request::IAmAt(report)) = Request::parse(line.as_bytes()) else {
@@ -47,7 +52,7 @@ fn report(to: &mut Replica, line: &str) -> Outcome {
     to.report(
         std::iter::once(&report).zip(texts.iter()),
         NOW_S * 1_000_000_000,
-        0,
+        now_ns,
         &mut outcomes,
         &mut Vec::new(),
     );
@@ -442,10 +447,21 @@ fn what_one_neighbour_sends_is_asked_on_for_the_others_at_once() {
     let mut effects = Vec::new();
     hill.receive(ONE, &frame, 0, &mut effects).unwrap();
     assert_eq!(effects, [Effect::LinkReady(OTHER)]);
-    let links = [(ONE, false), (OTHER, true)];
-    assert_eq!(hill.targets(Some(ONE)).collect::<Vec<_>>(), links);
+    let links = [(ONE, When::Never), (OTHER, When::Now)];
+    let mut trace = Trace {
+        client: hill.entries.find(b"kiwi").unwrap(),
+        origin: OriginIndex(1),
+        sequence: 1,
+        source: Some(ONE),
+        fate: Fate::Spread,
+    };
+    assert_eq!(hill.targets(&trace).collect::<Vec<_>>(), links);
     hill.link_down(ONE);
-    assert_eq!(hill.targets(None).collect::<Vec<_>>(), [(OTHER, true)]);
+    trace.source = None;
+    assert_eq!(
+        hill.targets(&trace).collect::<Vec<_>>(),
+        [(OTHER, When::Now)]
+    );
 }
 
 /// Without a COMMIT, as it needs none, it would not know that it can leave out what it has.

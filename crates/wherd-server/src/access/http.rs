@@ -6,7 +6,7 @@ use crate::journal::NotKept;
 use crate::limits::Descriptors;
 use crate::net::{self, TcpListener, TcpStream};
 use crate::node::Node;
-use crate::status::{Addresses, ForgetAnswer, Status};
+use crate::status::{Addresses, ForgetAnswer, PolicyAnswer, Status};
 use crate::telemetry::{Level, Value};
 use crate::trace::UpdateId;
 use crate::watchdog::Task;
@@ -25,6 +25,7 @@ use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use wherd_core::Policy;
 
 /// What confirms that a request is no accident of a web page.
 const CONFIRM: &str = "wherd-confirm";
@@ -56,7 +57,6 @@ pub(crate) struct Server {
     pub(crate) node: Arc<Node>,
     pub(crate) addresses: Addresses,
     pub(crate) is_classic: bool,
-    pub(crate) policy: String,
 }
 
 /// Serves the port until the stop, on a thread and a runtime of its own: where all else is stuck,
@@ -92,6 +92,7 @@ async fn accept_all(server: Arc<Server>, listener: &TcpListener) -> Infallible {
         .route("/api/v1/digest", get(digest))
         .route("/api/v1/trace", get(trace))
         .route("/api/v1/forget", post(forget))
+        .route("/api/v1/policy", post(set_policy))
         .with_state(server);
     // Every connection has one of it.
     let seat = Arc::new(());
@@ -262,6 +263,36 @@ async fn forget(
     }))
 }
 
+/// Lets this server spread its updates by the policy that the body names.
+async fn set_policy(
+    State(server): State<Arc<Server>>,
+    headers: HeaderMap,
+    name: String,
+) -> Result<Json<PolicyAnswer>, (StatusCode, String)> {
+    if !headers.contains_key(CONFIRM) {
+        let why = "the header wherd-confirm is missing\n";
+        return Err((StatusCode::FORBIDDEN, why.to_owned()));
+    }
+    let node = &server.node;
+    let Some(policy) = Policy::from_name(&name).filter(|_| !server.is_classic) else {
+        let why = if server.is_classic {
+            "the classic profile floods\n".to_owned()
+        } else {
+            format!("{name:?} is no policy\n")
+        };
+        return Err((StatusCode::BAD_REQUEST, why));
+    };
+    if !node.core_answers().await {
+        let why = "the core has not answered\n".to_owned();
+        return Err((StatusCode::SERVICE_UNAVAILABLE, why));
+    }
+    let before = node.set_policy(policy);
+    Ok(Json(PolicyAnswer {
+        server: node.origin.server.to_string(),
+        before: before.name().to_owned(),
+    }))
+}
+
 async fn status(State(server): State<Arc<Server>>) -> Response {
     if !server.node.core_answers().await {
         return core_is_stuck(&server);
@@ -274,7 +305,8 @@ async fn status(State(server): State<Arc<Server>>) -> Response {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         incarnation: node.origin.incarnation,
         classic: server.is_classic,
-        policy: server.policy.clone(),
+        policy: String::new(),
+        spread: String::new(),
         uptime_s: node.uptime().as_secs(),
         is_ready: not_ready.is_empty(),
         not_ready,

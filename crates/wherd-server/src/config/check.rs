@@ -76,7 +76,6 @@ fn herd(section: &HerdSection, mistakes: &mut Vec<Mistake>) -> HerdConfig {
             .as_ref()
             .map_or(defaults.name, |name| name.get_ref().clone()),
         trust_network: section.trust_network.unwrap_or(defaults.trust_network),
-        policy: section.policy.unwrap_or(defaults.policy),
         acknowledge: section
             .acknowledge
             .as_ref()

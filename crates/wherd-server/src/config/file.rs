@@ -12,7 +12,7 @@ use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::mistake::{Mistake, suggestion_or_list};
 use super::numbers::{JournalConfig, Limits, LogConfig, Replication, Setting};
-use super::{Acknowledge, LogFormat, LogLevel, Policy, Rank};
+use super::{Acknowledge, LogFormat, LogLevel, Rank};
 
 /// A file as it was typed; `None` where nothing, or nothing legible, was.
 #[derive(Debug, Default)]
@@ -38,7 +38,6 @@ pub(super) struct ConfigFile {
 pub(super) struct HerdSection {
     pub(super) name: Option<Spanned<String>>,
     pub(super) trust_network: Option<bool>,
-    pub(super) policy: Option<Policy>,
     pub(super) acknowledge: Option<Spanned<Acknowledge>>,
 }
 
@@ -112,6 +111,9 @@ impl ConfigFile {
         });
         root.section("replication", |section| {
             file.replication = Replication::read(section);
+            if let Some(policy) = section.word("policy") {
+                file.replication.policy = policy;
+            }
             file.replication_spans = section.spans();
         });
         root.refuse_the_rest();
@@ -124,7 +126,6 @@ impl HerdSection {
         Self {
             name: section.text("name"),
             trust_network: section.boolean("trust_network"),
-            policy: section.word("policy"),
             acknowledge: section.acknowledge(),
         }
     }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::file::Section;
-use super::{LogFormat, LogLevel};
+use super::{LogFormat, LogLevel, Policy};
 
 /// What is known about a number before anyone types it.
 #[derive(Clone, Copy, Debug)]
@@ -233,14 +233,29 @@ numbers! {
 }
 
 numbers! {
-    /// The clocks of the herd. Those of the links decide when something is sent, never whether.
+    /// How updates spread, and the clocks of the herd. Those of the links decide when something is
+    /// sent, never whether.
     Replication {
-        []
+        [
+        /// How an update spreads from server to server. Default `tree`.
+        ///
+        /// Servers may have different ones for a while: nothing is lost by that.
+        policy: Policy = Policy::Tree;
+        ]
         /// Milliseconds between two summaries of what a server has, while it changes.
         ///
         /// A summary spares neighbours what came by another way. Above 10 ms most of that has been
         /// sent already; below 2 ms summaries cost more than they spare.
         have_interval_ms: u64 = 5, 1..=1_000;
+        /// Milliseconds that a link which the policy leaves out waits for its neighbour to have an
+        /// update by other ways, beside the time that this takes.
+        ///
+        /// Below a few `have_interval_ms` much is sent twice; above, an update that was lost on its
+        /// way is that much later.
+        lazy_ms: u64 = 20, 1..=10_000;
+        /// The same where `ring` has a cycle. A server that died is noticed after `dead_after_ms`, or
+        /// at once where its machine says so; until then those behind it wait as long as this.
+        ring_lazy_ms: u64 = 200, 1..=10_000;
         /// Milliseconds of silence on a link after which a sign of life is asked for.
         ping_interval_ms: u64 = 500, 10..=60_000;
         /// Milliseconds without any sign of life after which a link counts as dead.

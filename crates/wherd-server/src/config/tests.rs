@@ -152,7 +152,7 @@ fn unknown_keys_and_sections_are_refused() {
     );
     check(
         "[herd]\nx = 1\n",
-        &[&["known: `acknowledge`, `name`, `policy`, `trust_network`"]],
+        &[&["known: `acknowledge`, `name`, `trust_network`"]],
     );
     check(
         &format!("{HILL}talk_to = []\n"),
@@ -209,10 +209,13 @@ fn values_of_a_wrong_type_are_refused() {
 #[test]
 fn words_are_among_the_known_ones() {
     check(
-        "[herd]\npolicy = \"flod\"\n",
+        "[replication]\npolicy = \"flod\"\n",
         &[&["2: \"flod\"", "`policy`", "did you mean `flood`?"]],
     );
-    check("[herd]\npolicy = \"tree\"\n", &[&["known: `flood`"]]);
+    check(
+        "[replication]\npolicy = \"mesh\"\n",
+        &[&["known: `tree`, `flood`, `reached`, `ring`, `hybrid`"]],
+    );
     check("[log]\nformat = \"xml\"\n", &[&["known: `text`, `json`"]]);
     check(
         "[places]\nrank = \"Distance\"\n",
@@ -584,7 +587,7 @@ proptest! {
     ) {
         let mut config = Config { servers, ..Config::default() };
         let acknowledge = if is_json { Acknowledge::Disk } else { Acknowledge::Memory };
-        config.herd = HerdConfig { name: herd, trust_network, policy: Policy::Flood, acknowledge };
+        config.herd = HerdConfig { name: herd, trust_network, acknowledge };
         config.journal.dir = format!("{}x", config.herd.name).into();
         config.journal.compact_factor = 2 + dead_after_ms % 10;
         config.limits.line_bytes = line_bytes;
@@ -593,6 +596,7 @@ proptest! {
         config.places.file = file.map(Into::into);
         config.places.rank = if is_distance { Rank::Distance } else { Rank::Prominence };
         config.replication.dead_after_ms = dead_after_ms;
+        config.replication.policy = Policy::ALL[dead_after_ms as usize % Policy::ALL.len()];
         assert_round_trip(&config, &config.to_toml());
         assert_round_trip(&config, &config.to_commented_toml());
     }

@@ -47,8 +47,7 @@ impl Writer {
         self.numbers(Limits::SETTINGS, &config.limits.values());
         self.log(config, &defaults);
         self.places(config, &defaults);
-        self.section("replication", "The clocks of the herd.");
-        self.numbers(Replication::SETTINGS, &config.replication.values());
+        self.replication(&config.replication, &defaults.replication);
         self.text
     }
 
@@ -63,12 +62,6 @@ impl Writer {
         );
         let is_default = herd.trust_network == default.trust_network;
         self.line("trust_network", &herd.trust_network.to_string(), is_default);
-        self.comment(&format!(
-            "How an update spreads: {}.",
-            words(Policy::ALL.iter().map(|policy| policy.word()))
-        ));
-        let is_default = herd.policy == default.policy;
-        self.line("policy", &quoted(herd.policy.word()), is_default);
         self.comment(
             "What has happened to a report when its client has its answer: \"memory\": it is\n\
              applied; \"disk\": it is in the server's journal, flushed; \"neighbour:1\": and in that\n\
@@ -107,6 +100,20 @@ impl Writer {
         let dir = journal.dir.to_string_lossy();
         self.line("dir", &quoted(&dir), journal.dir == default.dir);
         self.numbers(JournalConfig::SETTINGS, &journal.values());
+    }
+
+    fn replication(&mut self, replication: &Replication, default: &Replication) {
+        self.section(
+            "replication",
+            "How updates spread, and the clocks of the herd.",
+        );
+        self.comment(&format!(
+            "How an update spreads: {}.",
+            words(Policy::ALL.iter().map(|policy| policy.word()))
+        ));
+        let is_default = replication.policy == default.policy;
+        self.line("policy", &quoted(replication.policy.word()), is_default);
+        self.numbers(Replication::SETTINGS, &replication.values());
     }
 
     fn log(&mut self, config: &Config, defaults: &Config) {

@@ -102,7 +102,6 @@ impl Node {
         source: Option<LinkIndex>,
     ) -> Vec<TraceLink> {
         let replica = &state.replica;
-        let targets: Vec<_> = replica.targets(source).collect();
         let client = replica.held(client).map(|held| held.client);
         let links = self.neighbours.wanted();
         links
@@ -115,7 +114,7 @@ impl Node {
                 TraceLink {
                     neighbour: neighbour.name.to_string(),
                     is_up: state.connections[link.0].is_some(),
-                    is_eager: targets.contains(&(link, true)),
+                    is_eager: Some(link) != source && replica.is_eager(link),
                     is_waiting: is_held && is_waiting,
                     waiting_count: counts.map_or(0, |(_, waiting_count)| waiting_count as u64),
                     clock_ahead_ns: (clock_ahead_ns != 0).then_some(clock_ahead_ns),

@@ -322,7 +322,6 @@ fn health_is_told_while_all_else_is_stuck() {
             http: address.to_string(),
         },
         is_classic: false,
-        policy: "flood".to_owned(),
     };
     let stop = CancellationToken::new();
     let serving = runtime.spawn(http::serve(Arc::new(server), listener, stop.clone()));

@@ -5,7 +5,7 @@ use super::run::{Event, FRAME_LIMIT, Run, run_of};
 use super::{Setup, WARM_UP_NS, WRITE_BYTES};
 use std::collections::VecDeque;
 use wherd_core::{Effect, LinkIndex};
-use wherd_proto::frame::{self, Frame, Hello, PROTOCOL_VERSION, WireVector};
+use wherd_proto::frame::{self, Frame, Hello, PROTOCOL_VERSION};
 
 /// Which connection of an edge: what belongs to an earlier one means nothing to a later one. 0: none.
 pub(super) type Connection = u64;
@@ -172,7 +172,7 @@ impl Run<'_> {
     }
 
     /// The other's HELLO came.
-    fn greeted(&mut self, end: EndIndex, connection: Connection, reflected: &WireVector) {
+    fn greeted(&mut self, end: EndIndex, connection: Connection, hello: &Hello) {
         if connection > self.ends[end.0].connection {
             self.take_down(end);
             self.open(end, connection);
@@ -182,19 +182,24 @@ impl Run<'_> {
         if here.connection == connection && !here.is_up {
             here.is_up = true;
             self.note_link_change(end);
-            self.link_up(end, reflected);
+            self.link_up(end, hello);
         }
     }
 
     /// Tells a replica that its link is up, and all that it is to know of it.
-    fn link_up(&mut self, end: EndIndex, reflected: &WireVector) {
+    fn link_up(&mut self, end: EndIndex, hello: &Hello) {
+        let round_trip_ns = self.round_trip_ns(end.edge());
         let End { server, link, .. } = self.ends[end.0];
         let Some(replica) = &mut self.servers[server].replica else {
             return;
         };
         let mut effects = std::mem::take(&mut self.effects);
-        match replica.link_up(link, reflected, self.now_ns, &mut effects) {
-            Ok(()) => self.settle(server, effects),
+        match replica.link_up(link, &hello.reflected, self.now_ns, &mut effects) {
+            Ok(()) => {
+                let (peer, now_ns) = (&hello.origin, self.now_ns);
+                replica.link_measured(link, peer, round_trip_ns, now_ns, &mut effects);
+                self.settle(server, effects);
+            }
             Err(_) => self.close(end, effects),
         }
     }
@@ -292,7 +297,7 @@ impl Run<'_> {
             if packet.is_hello {
                 let hello = frame::decode(&packet.bytes, FRAME_LIMIT);
                 if let Ok(Some((Frame::Hello(hello), _))) = hello {
-                    self.greeted(end, connection, &hello.reflected);
+                    self.greeted(end, connection, &hello);
                 }
             } else if is_on {
                 self.receive(end, &packet);
@@ -392,6 +397,8 @@ impl Run<'_> {
             if let Some(replica) = &mut self.servers[here.server].replica {
                 replica.link_down(here.link);
             }
+            let server = here.server;
+            self.arm_tick(server);
             self.note_link_change(end);
         }
     }

@@ -373,7 +373,7 @@ impl<'a> Run<'a> {
         self.arm_tick(server);
     }
 
-    fn arm_tick(&mut self, server: usize) {
+    pub(super) fn arm_tick(&mut self, server: usize) {
         let here = &mut self.servers[server];
         let next = here.replica.as_ref().and_then(Replica::next_tick_at_ns);
         let Some(at_ns) = next.map(|at_ns| at_ns.max(self.now_ns)) else {

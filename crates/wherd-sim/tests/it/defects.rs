@@ -91,6 +91,14 @@ pub(crate) const DEFECTS: &[Defect] = &[
         "a lost, repeated or overtaking frame is noticed",
     ),
     core(
+        Mutant::OverlookLazy,
+        "a link that the policy leaves out has later what it needs",
+    ),
+    core(
+        Mutant::CommitBeforeLater,
+        "a COMMIT is sent after what was to be sent later",
+    ),
+    core(
         Mutant::ReadyAtOnce,
         "a server is not ready before it has what its neighbours had",
     ),

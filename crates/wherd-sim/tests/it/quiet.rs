@@ -1,5 +1,6 @@
 //! What one update costs where nothing goes wrong.
 
+use wherd_core::Policy;
 use wherd_sim::scenario::MS;
 use wherd_sim::trace::Trace;
 use wherd_sim::{Outcome, Scenario, Topology};
@@ -15,7 +16,7 @@ fn check_kept(scenario: &Scenario) -> Outcome {
 fn an_update_takes_the_shortest_way_to_every_server() {
     for seed in 0..20 {
         let topology = Topology::five();
-        let outcome = check_kept(&Scenario::quiet(seed, topology.clone()));
+        let outcome = check_kept(&quiet(seed, topology.clone(), Policy::Flood));
         for probe in outcome.probes {
             let hops = topology.hops(probe.server);
             for (arrived_ns, hops) in probe.arrived_after_ns.iter().zip(hops) {
@@ -31,13 +32,27 @@ fn an_update_takes_the_shortest_way_to_every_server() {
 }
 
 #[test]
-fn an_update_of_five_quiet_servers_is_sent_eight_times_at_most() {
-    for seed in 0..20 {
-        let outcome = check_kept(&Scenario::quiet(seed, Topology::five()));
-        for probe in outcome.probes {
-            assert!((4..=8).contains(&probe.sent_count), "{probe:?}");
+fn an_update_of_five_quiet_servers_is_sent_as_often_as_its_policy_says() {
+    for (policy, sends) in [
+        (Policy::Flood, 4..=8),
+        (Policy::Reached, 4..=6),
+        (Policy::Ring, 4..=4),
+        (Policy::Tree, 4..=4),
+        (Policy::Hybrid, 4..=8),
+    ] {
+        for seed in 0..20 {
+            let outcome = check_kept(&quiet(seed, Topology::five(), policy));
+            for probe in outcome.probes {
+                assert!(sends.contains(&probe.sent_count), "{policy:?}: {probe:?}");
+            }
         }
     }
+}
+
+fn quiet(seed: u64, topology: Topology, policy: Policy) -> Scenario {
+    let mut scenario = Scenario::quiet(seed, topology);
+    scenario.settings.policy = policy;
+    scenario
 }
 
 /// A link that is slower than the updates carries the newest of each client and not all of them.

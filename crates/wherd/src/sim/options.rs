@@ -109,10 +109,8 @@ impl Links {
 
 /// A policy by its name.
 pub(super) fn policy(name: &str) -> Result<Policy, String> {
-    measure::policy(name).ok_or_else(|| {
-        let names = measure::policies().into_iter().map(Policy::name);
-        format!("known: {}", names.collect::<Vec<_>>().join(", "))
-    })
+    Policy::from_name(name)
+        .ok_or_else(|| format!("known: {}", Policy::ALL.map(Policy::name).join(", ")))
 }
 
 /// Seconds, up to a week.

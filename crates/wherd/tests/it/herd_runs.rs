@@ -506,7 +506,8 @@ pub(crate) fn field<'a>(line: &'a str, key: &str) -> Option<&'a str> {
 
 #[test]
 fn the_log_has_every_input_and_output_and_where_updates_went() {
-    let herd = Setup::five().start();
+    let flood = "[replication]\npolicy = \"flood\"\n";
+    let herd = Setup::five().with(flood).start();
     let hill = herd.server("Hill");
     let mut client = hill.connect();
     let address = format!("client={}", client.address());
