@@ -16,6 +16,7 @@ mod forget;
 mod iamat;
 mod journal;
 mod places;
+mod policy;
 mod send;
 mod serve;
 mod sim;
@@ -73,6 +74,7 @@ enum Command {
     Trace(trace::Trace),
     Sim(sim::Sim),
     Forget(forget::Forget),
+    Policy(policy::PolicyArgs),
     Config(config::ConfigArgs),
     Journal(journal::JournalArgs),
     Places(places::PlacesArgs),
@@ -100,6 +102,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Trace(args) => args.run(&find()?),
         Command::Sim(args) => args.run(&find()?),
         Command::Forget(args) => args.run(&find()?),
+        Command::Policy(args) => args.run(&find()?),
         Command::Config(args) => args.run(find),
         Command::Journal(args) => args.run(),
         Command::Places(args) => args.run(),

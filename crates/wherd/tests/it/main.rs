@@ -10,6 +10,7 @@ mod herd_runs;
 mod journal;
 mod limits;
 mod places;
+mod policy;
 mod protocol;
 mod reload;
 mod repair;
