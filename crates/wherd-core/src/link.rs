@@ -427,9 +427,13 @@ impl Link {
             || !self.catch_up.is_empty()
     }
 
+    /// Whether a client is to wait later, unless the other side has it by then.
+    pub(crate) fn is_later(&self, client: ClientIndex) -> bool {
+        self.later.waiting.has(client.0)
+    }
+
     pub(crate) fn is_waiting(&self, client: ClientIndex) -> bool {
-        let waits = self.waiting.has(client.0) || self.later.waiting.has(client.0);
-        waits || self.catch_up.contains(&client.0)
+        self.waiting.has(client.0) || self.catch_up.contains(&client.0)
     }
 
     /// How many clients wait, and how many entries catch-up has still to look at.

@@ -133,6 +133,9 @@ pub struct TraceLink {
     pub is_eager: bool,
     /// Whether its client waits to be sent there now.
     pub is_waiting: bool,
+    /// Whether its client will later, unless the neighbour has it by then.
+    #[serde(default)]
+    pub is_later: bool,
     /// How many clients wait to be sent there now.
     pub waiting_count: u64,
     /// What the neighbour's clock showed more than this one when the neighbour last told, less

@@ -62,6 +62,13 @@ impl Replica {
         })
     }
 
+    /// Whether a client will wait for a link that is up later, unless the neighbour has it by then.
+    #[must_use]
+    pub fn is_later(&self, client: ClientIndex, link: LinkIndex) -> bool {
+        let link = self.links[link.0].as_ref();
+        link.is_some_and(|link| link.is_later(client))
+    }
+
     /// Whether a client waits for a link that is up.
     #[must_use]
     pub fn is_waiting(&self, client: ClientIndex, link: LinkIndex) -> bool {

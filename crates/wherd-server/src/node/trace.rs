@@ -110,12 +110,15 @@ impl Node {
                 let counts = replica.link_counts(link);
                 let round_trip_us = neighbour.round_trip_us.load(Ordering::Relaxed);
                 let clock_ahead_ns = neighbour.clock_ahead_ns.load(Ordering::Relaxed);
+                let client = client.filter(|_| is_held);
                 let is_waiting = client.is_some_and(|client| replica.is_waiting(client, link));
+                let is_later = client.is_some_and(|client| replica.is_later(client, link));
                 TraceLink {
                     neighbour: neighbour.name.to_string(),
                     is_up: state.connections[link.0].is_some(),
                     is_eager: Some(link) != source && replica.is_eager(link),
-                    is_waiting: is_held && is_waiting,
+                    is_waiting,
+                    is_later,
                     waiting_count: counts.map_or(0, |(_, waiting_count)| waiting_count as u64),
                     clock_ahead_ns: (clock_ahead_ns != 0).then_some(clock_ahead_ns),
                     round_trip_us: (round_trip_us > 0).then_some(round_trip_us),

@@ -265,12 +265,16 @@ impl<'a> Teller<'a> {
         let is_held = self.answer?.held.as_ref().map(|held| &held.id) == Some(&update.id);
         Some(if self.from == Some(to) {
             "it came from there".to_owned()
+        } else if update.id.server == *to {
+            "it was heard there".to_owned()
         } else if has(&TraceWhat::ReceivedAgain { neighbour }) {
             format!("{to} sent it before its turn came")
         } else if !link.is_up {
             "there is no link".to_owned()
         } else if link.is_waiting {
             format!("it still waits, {} clients in all", link.waiting_count)
+        } else if link.is_later {
+            format!("later, unless {to} has it by then")
         } else if !is_held {
             "a newer one took its place before its turn came".to_owned()
         } else if self.was_down(to, had_at_ns) {

@@ -27,6 +27,7 @@ pub(in super::super) fn answer(server: &str, neighbours: &[&str]) -> TraceAnswer
         is_up: true,
         is_eager: true,
         is_waiting: false,
+        is_later: false,
         waiting_count: 3,
         clock_ahead_ns: Some(-5_000),
         round_trip_us: Some(9),
@@ -147,7 +148,7 @@ fn a_line_of_servers_is_told_hop_by_hop() {
 
 #[test]
 fn who_is_not_sent_it_is_told_why() {
-    let names = ["Hill", "A", "B", "C", "D", "E", "F"];
+    let names = ["Hill", "A", "B", "C", "D", "E", "F", "G"];
     let mut hill = teller(
         "Hill",
         &names[1..],
@@ -162,9 +163,19 @@ fn who_is_not_sent_it_is_told_why() {
     hill.links[2].is_up = false;
     hill.links[3].is_waiting = true;
     hill.links[5].is_eager = false;
+    hill.links[6].is_later = true;
     let down = || Err("refused");
     check(
-        vec![Ok(hill), down(), down(), down(), down(), down(), down()],
+        vec![
+            Ok(hill),
+            down(),
+            down(),
+            down(),
+            down(),
+            down(),
+            down(),
+            down(),
+        ],
         &names,
         &[
             "A: cannot be asked: refused\n",
@@ -175,6 +186,7 @@ fn who_is_not_sent_it_is_told_why() {
             "  Hill to D: it still waits, 3 clients in all\n",
             "  Hill to E: there was no link when it came\n",
             "  Hill to F: the policy leaves this link out\n",
+            "  Hill to G: later, unless G has it by then\n",
             "sent for nothing\n  B to Hill: Hill had it since 0.002 ms\n",
         ],
     );
