@@ -424,6 +424,7 @@ impl Herd<'_> {
         here.fenced_by = here.fenced_by.max(incarnation);
         here.disk.take_name();
         self.is_fenced[server] = true;
+        self.fenced_at_ns = self.now_ns;
         let twin = self.scenario.topology.twin_of(server);
         if twin.is_some_and(|twin| self.servers[twin].replica.is_some()) {
             self.retire(server);

@@ -100,6 +100,8 @@ pub(crate) struct Herd<'a> {
     pub(crate) is_retired: Vec<bool>,
     /// Which servers were told of a newer run of their name since faults have stopped.
     pub(crate) is_fenced: Vec<bool>,
+    /// When the last of them was.
+    pub(crate) fenced_at_ns: u64,
     /// Which edges stay cut though faults have stopped.
     pub(crate) is_edge_away: Vec<bool>,
     pub(crate) connection_count: Connection,
@@ -155,6 +157,7 @@ impl<'a> Herd<'a> {
             agenda: Agenda::default(),
             is_away: vec![false; servers.len()],
             is_fenced: vec![false; servers.len()],
+            fenced_at_ns: 0,
             is_retired: (0..servers.len())
                 .map(|server| topology.twin_of(server).is_some_and(|twin| twin < server))
                 .collect(),
@@ -466,11 +469,13 @@ impl<'a> Herd<'a> {
 
     /// Runs until nothing is said any more but digests.
     fn run_until_silent(&mut self) -> Result<(), Violation> {
-        let deadline_ns = self.now_ns + self.agree_within_ns();
+        let (within_ns, healed_at_ns) = (self.agree_within_ns(), self.now_ns);
+        // Who is told that a newer run has its name is one more that dies.
+        let deadline_ns = |herd: &Self| healed_at_ns.max(herd.fenced_at_ns) + within_ns;
         let settings = &self.scenario.settings;
         if settings.digest_interval_ns > 0 || settings.away_limit_ns > 0 {
-            self.run_until(deadline_ns + WATCH_NS)?;
-            if self.last_talk_ns > deadline_ns {
+            self.run_until(deadline_ns(self) + WATCH_NS)?;
+            if self.last_talk_ns > deadline_ns(self) {
                 return broken(Invariant::Silence, || "it goes on".into());
             }
             return Ok(());
@@ -480,7 +485,7 @@ impl<'a> Herd<'a> {
                 self.agenda.take();
                 continue;
             }
-            if at_ns > deadline_ns {
+            if at_ns > deadline_ns(self) {
                 return broken(Invariant::Silence, || {
                     format!("{event:?} is to come at {:.6} s", at_ns as f64 / 1e9)
                 });
