@@ -8,12 +8,12 @@ use crate::link::{ENTRY_BYTES, JournalFile, Link, LinkCounts, LinkFault, LinkInd
 use crate::mutant::is_mutant;
 use crate::policy::Policy;
 use crate::reached::ReachedSets;
-use crate::spread::{Shape, Spread, When};
+use crate::spread::Spread;
 use crate::sweep;
 use crate::sweep::Sweep;
 use crate::version_vector::{OriginIndex, Origins, VersionVector};
-use wherd_proto::frame::{Frame, LinkState, Reached, Updates, WireVector};
-use wherd_proto::{AtText, Origin, Position, Report, ServerName, Update};
+use wherd_proto::frame::{Frame, Reached, Updates, WireVector};
+use wherd_proto::{AtText, Origin, Position, Report, Update};
 
 /// What an origin takes in a version vector, about.
 const ORIGIN_BYTES: usize = 32;
@@ -544,109 +544,6 @@ impl Replica {
         self.spread.link_down(link);
     }
 
-    /// A link that is up leads to this run of a server, and a message took `round_trip_ns` there
-    /// and back: once when it came up, and then from time to time. Without it the link is one that
-    /// every update takes.
-    pub fn link_measured(
-        &mut self,
-        link: LinkIndex,
-        peer: &Origin,
-        round_trip_ns: u64,
-        now_ns: u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        let is_welcome = self.check_room(std::iter::once(peer)).is_ok();
-        let Some(up) = self.links[link.0].as_mut().filter(|_| is_welcome) else {
-            return;
-        };
-        if self.spread.peer(link).is_none() {
-            up.tell_links_of(self.spread.servers());
-        }
-        let run = self.origins.intern(peer);
-        self.spread
-            .measured(link, (&peer.server, run), round_trip_ns, now_ns);
-        self.replan(now_ns);
-        self.after_change(now_ns, effects);
-    }
-
-    /// What the policy came to with the servers that are linked just now.
-    #[must_use]
-    pub const fn shape(&self) -> Shape {
-        self.spread.shape()
-    }
-
-    /// Whether a link is one that the policy's tree, path or cycle takes from here.
-    #[must_use]
-    pub fn is_eager(&self, link: LinkIndex) -> bool {
-        self.spread.is_eager(link)
-    }
-
-    /// The policy.
-    #[must_use]
-    pub const fn policy(&self) -> Policy {
-        self.settings.policy
-    }
-
-    /// The same of a link whose neighbour is known, later on.
-    pub fn link_measured_again(
-        &mut self,
-        link: LinkIndex,
-        round_trip_ns: u64,
-        now_ns: u64,
-        effects: &mut Vec<Effect>,
-    ) {
-        if let Some(run) = self.spread.run_at(link) {
-            let peer = self.origins.get(run).clone();
-            self.link_measured(link, &peer, round_trip_ns, now_ns, effects);
-        }
-    }
-
-    /// From here on this policy holds; the one before.
-    pub fn set_policy(&mut self, policy: Policy, now_ns: u64) -> Policy {
-        let before = self.settings.policy;
-        let settings = Settings {
-            policy,
-            ..self.settings
-        };
-        self.set_numbers(settings, now_ns);
-        before
-    }
-
-    /// Makes a plan where one is due, and tells all what has changed here.
-    fn replan(&mut self, now_ns: u64) {
-        let me = self.origins.get(self.me);
-        if self.spread.tick(&self.settings, me, now_ns) {
-            for link in self.links.iter_mut().flatten() {
-                link.tell_links_of(std::iter::once(&me.server));
-            }
-        }
-    }
-
-    fn learn_links(
-        &mut self,
-        link: LinkIndex,
-        states: &[LinkState],
-        now_ns: u64,
-    ) -> Result<(), LinkFault> {
-        self.check_fence(states.iter().map(|state| &state.origin))?;
-        for state in states {
-            let server = &state.origin.server;
-            let is_known = self.spread.state_of(server).is_some();
-            if *server == self.me().server
-                || (!is_known && self.spread.states_count() >= self.settings.max_origins)
-                || !self.spread.learn(state, now_ns)
-            {
-                continue;
-            }
-            for (index, other) in self.links.iter_mut().enumerate() {
-                if let Some(other) = other.as_mut().filter(|_| index != link.0) {
-                    other.tell_links_of(std::iter::once(server));
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Takes a frame of a neighbour.
     ///
     /// # Errors
@@ -978,25 +875,6 @@ impl Replica {
             .map(|link| (link.counts, link.waiting_count()))
     }
 
-    /// The links that are up, each with when it gets an update.
-    pub fn targets(&self, trace: &Trace) -> impl Iterator<Item = (LinkIndex, When)> {
-        let is_up = |index: &usize| self.links[*index].is_some();
-        let indexes = (0..self.links.len()).filter(is_up).map(LinkIndex);
-        let (client, origin, source) = (trace.client, trace.origin, trace.source);
-        indexes.map(move |link| (link, self.when(client, origin, (link, source))))
-    }
-
-    fn when(
-        &self,
-        client: ClientIndex,
-        origin: OriginIndex,
-        way: (LinkIndex, Option<LinkIndex>),
-    ) -> When {
-        let is_reached = |server: &ServerName| self.reached.has(client, server);
-        self.spread
-            .when(self.settings.policy, way, origin, is_reached)
-    }
-
     /// Whether something that a neighbour had when its link came up is not here yet.
     #[must_use]
     pub fn is_catching_up(&self) -> bool {
@@ -1064,67 +942,6 @@ impl Replica {
             )));
         }
         merge
-    }
-
-    fn mark_links(
-        &mut self,
-        client: ClientIndex,
-        origin: OriginIndex,
-        source: Option<LinkIndex>,
-        now_ns: u64,
-    ) {
-        for index in (0..self.links.len()).map(LinkIndex) {
-            if self.links[index.0].is_none() {
-                continue;
-            }
-            let when = if is_mutant!(self.settings, SendBack) {
-                When::Now
-            } else {
-                self.when(client, origin, (index, source))
-            };
-            let Some(link) = &mut self.links[index.0] else {
-                continue;
-            };
-            match when {
-                When::Now => {
-                    #[cfg(feature = "mutants")]
-                    link.keep_copy(client, &self.entries);
-                    link.mark(client);
-                    if self.settings.policy == Policy::Reached
-                        && let Some(server) = self.spread.peer(index)
-                    {
-                        self.reached.add(client, server);
-                    }
-                }
-                When::Later(wait_ns) => link.mark_later(client, now_ns + wait_ns),
-                When::Never => {}
-            }
-        }
-    }
-
-    /// Notes which servers an update was sent to: this one, where it came from, and what that one
-    /// said.
-    fn note_reached(
-        &mut self,
-        merge: Merge,
-        source: Option<LinkIndex>,
-        reached: Option<(&Reached, usize)>,
-    ) {
-        let client = match merge {
-            Merge::Newest(client) => {
-                self.reached.begin(client);
-                self.reached.add(client, &self.origins.get(self.me).server);
-                client
-            }
-            Merge::Held(client) => client,
-            Merge::Older(_) => return,
-        };
-        if let Some(server) = source.and_then(|source| self.spread.peer(source)) {
-            self.reached.add(client, server);
-        }
-        if let Some((reached, place)) = reached {
-            self.reached.learn(client, reached, place);
-        }
     }
 
     /// Lets what changed have its rounds, and asks for the drains.
@@ -1230,6 +1047,7 @@ const fn trace(
 }
 
 mod inquiry;
+mod spreading;
 
 pub use inquiry::Held;
 
