@@ -6,6 +6,7 @@ mod repair;
 mod spread;
 
 use super::*;
+use crate::When;
 use proptest::prelude::*;
 use wherd_proto::frame::{self, UpdatesWriter};
 use wherd_proto::{AtTexts, Request, ServerName};
@@ -129,6 +130,15 @@ fn show_at(at: AtText<'_>) -> String {
 
 fn check_sent(server: &mut Replica, link: LinkIndex, expected: &[&str]) {
     assert_eq!(show(&drain(server, link, 1 << 20)), expected);
+}
+
+impl Replica {
+    /// How often a server has told of its links, as far as was heard.
+    fn links_told_by(&self, server: &ServerName) -> u64 {
+        self.spread
+            .state_of(server)
+            .map_or(0, |state| state.sequence)
+    }
 }
 
 fn deliver(bytes: &[u8], to: &mut Replica, link: LinkIndex) -> Result<(), LinkFault> {

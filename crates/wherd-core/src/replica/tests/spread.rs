@@ -272,3 +272,28 @@ fn a_tree_changes_where_a_link_became_much_slower_and_not_before() {
     let count = (0..3).filter(|edge| eager(&herd, *edge)).count();
     assert_eq!(count, 2);
 }
+
+/// Each flood about a link may break the next one: so they grow rarer, down to one a second.
+#[test]
+fn a_link_that_comes_and_goes_is_told_less_and_less_often() {
+    let mut herd = Herd::five(Policy::Tree);
+    let told = |herd: &Herd| herd.servers[4].links_told_by(&origin("Hill").server);
+    let before = told(&herd);
+    for _ in 0..100 {
+        herd.cut(0);
+        herd.run(25);
+        herd.connect(0);
+        herd.run(25);
+    }
+    let count = told(&herd) - before;
+    assert!((5..=20).contains(&count), "{count} in five seconds");
+    // What it was in the end is told all the same.
+    herd.run(1000);
+    assert_eq!(herd.servers[4].shape(), Shape::Tree { server_count: 5 });
+    // After some calm the next change is told at once.
+    herd.run(11_000);
+    let before = told(&herd);
+    herd.cut(0);
+    herd.run(5);
+    assert_eq!(told(&herd), before + 1);
+}
