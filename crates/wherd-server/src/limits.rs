@@ -74,10 +74,13 @@ impl Descriptors {
 
 /// How many descriptors this process has open; 0 where the system does not tell.
 pub(crate) fn open_descriptors_count() -> u64 {
-    const FOLDER: &str = "/proc/self/fd";
+    descriptors_in("/proc/self/fd")
+}
+
+fn descriptors_in(folder: &str) -> u64 {
     // Newer kernels tell the number as the folder's size.
-    match std::fs::metadata(FOLDER).map(|folder| folder.len()) {
-        Ok(0) => std::fs::read_dir(FOLDER).map_or(0, |entries| entries.count() as u64),
+    match std::fs::metadata(folder).map(|folder| folder.len()) {
+        Ok(0) => std::fs::read_dir(folder).map_or(0, |entries| entries.count() as u64),
         Ok(count) => count,
         Err(_) => 0,
     }
@@ -86,6 +89,8 @@ pub(crate) fn open_descriptors_count() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
+    use std::process::{Command, Stdio};
 
     fn check(limit: u64, neighbours_count: usize, clients_count: usize, http_count: usize) {
         let shared = Descriptors::share(limit, &Limits::default(), neighbours_count);
@@ -118,15 +123,30 @@ mod tests {
         assert!(shared.clients_count >= 15_000, "{shared:?}");
     }
 
+    /// How many descriptors a shell has open after it was told to open some.
+    fn shell_count(opens: &str) -> u64 {
+        let mut shell = Command::new("sh")
+            .args(["-c", &format!("exec {opens}; echo open; read end")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a shell");
+        let mut said = [0; 5];
+        let output = shell.stdout.as_mut().expect("its output");
+        output.read_exact(&mut said).expect("that they are open");
+        let count = descriptors_in(&format!("/proc/{}/fd", shell.id()));
+        // The end of its input ends it.
+        drop(shell.stdin.take());
+        shell.wait().expect("its end");
+        count
+    }
+
+    /// Another process's, as other tests of this one open and close some meanwhile.
     #[test]
     fn what_is_open_is_counted() {
-        let before = open_descriptors_count();
-        let files: Vec<_> = (0..50)
-            .map(|_| std::fs::File::open("/dev/null").expect("a file"))
-            .collect();
-        let after = open_descriptors_count();
-        // Other tests of this process open and close some, too.
-        assert!(after >= before + 30 && before > 3, "{before} {after}");
-        drop(files);
+        let three = shell_count("5</dev/null 6</dev/null 7</dev/null");
+        let one = shell_count("5</dev/null");
+        assert_eq!(three, one + 2);
+        assert!(one >= 4 && open_descriptors_count() >= 3, "{one}");
     }
 }
