@@ -51,6 +51,11 @@ impl Entry {
         self.sequence
     }
 
+    /// How many bytes its text has.
+    pub(crate) const fn text_bytes(&self) -> usize {
+        self.text.len()
+    }
+
     pub(crate) fn update(&self) -> Update<'_> {
         Update {
             sequence: self.sequence,
@@ -277,7 +282,7 @@ const fn text_capacity(bytes: usize) -> usize {
     bytes.next_multiple_of(16) + 8
 }
 
-fn hash_client(keys: (u64, u64), client: &[u8]) -> u64 {
+pub(crate) fn hash_client(keys: (u64, u64), client: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new_with_keys(keys.0, keys.1);
     hasher.write(client);
     hasher.finish()

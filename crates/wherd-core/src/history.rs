@@ -344,13 +344,13 @@ pub(crate) struct Noted<'a> {
 
 impl Noted<'_> {
     /// These were taken.
-    pub(crate) fn batch(self, batch: &[ClientIndex], entries: &Entries) {
+    pub(crate) fn batch(self, batch: &[u32], entries: &Entries) {
         let mut ring = self.history.0.borrow_mut();
         if ring.limit == 0 {
             return;
         }
-        for client in batch {
-            let entry = entries.get(*client);
+        for place in batch {
+            let entry = entries.get(ClientIndex(*place));
             ring.push(self.taken, entry.origin(), entry.sequence(), 1);
         }
     }

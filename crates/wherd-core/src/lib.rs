@@ -13,13 +13,18 @@
 //!   only by own numbers and by a neighbour's COMMIT, whose entries came before it.
 //! - What waits for a link is clients, not messages; what is sent is the current entry
 //!   ([`link`]).
+//! - *Counters* go beside the positions, by the same rules in a lane of their own.
 //! - A link that comes up is told what the other side reflects, and sends what is beyond.
 
 #![forbid(unsafe_code)]
 
 pub mod replica;
 
+mod counters;
 mod entries;
+mod lanes;
+mod ledger;
+mod queue;
 mod sweep;
 mod version_vector;
 
@@ -36,6 +41,7 @@ mod topology;
 
 mod mutant;
 
+pub use counters::Likes;
 pub use effect::{Effect, Fate, Trace};
 pub use entries::ClientIndex;
 pub use history::{Event, Reach, What};
@@ -43,6 +49,8 @@ pub use link::{JournalFile, LinkCounts, LinkFault, LinkIndex};
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;
 pub use policy::Policy;
-pub use replica::{Counts, Held, Located, Outcome, Replica, Settings};
+pub use replica::{
+    Counted, CounterCounts, Counts, Held, Located, Outcome, Reflected, Replica, Settings, Vote,
+};
 pub use spread::{Shape, When};
 pub use version_vector::OriginIndex;

@@ -42,6 +42,8 @@ pub enum Mutant {
     OverlookLazy,
     /// A COMMIT does not wait for what is to be sent later.
     CommitBeforeLater,
+    /// Of two entries of a counter the sum is held, and not the newer.
+    AddCounts,
     /// A server says that it is ready while it catches up.
     ReadyAtOnce,
 }

@@ -52,13 +52,16 @@ impl ReachedSets {
         }
     }
 
-    /// What a neighbour is told of the clients of one frame.
-    pub(crate) fn tell(&self, number: u64, clients: &[ClientIndex]) -> Reached {
-        let set = |client: &ClientIndex| self.by_client.get(client.0 as usize).cloned();
+    /// What a neighbour is told of the clients at these places, which go into one frame.
+    pub(crate) fn tell(&self, number: u64, places: &[u32]) -> Reached {
+        let set = |place: &u32| self.by_client.get(*place as usize).cloned();
         Reached {
             number,
             servers: self.servers.clone(),
-            sets: clients.iter().map(|c| set(c).unwrap_or_default()).collect(),
+            sets: places
+                .iter()
+                .map(|place| set(place).unwrap_or_default())
+                .collect(),
         }
     }
 

@@ -1,10 +1,15 @@
 //! The replicated state machine: inputs and time in, effects out.
 
+use crate::counters::Counters;
 use crate::digest::Digest;
 use crate::effect::{Effect, Fate, Trace};
 use crate::entries::{ClientIndex, Entries, Merge};
 use crate::history::{History, Noted, What};
-use crate::link::{ENTRY_BYTES, JournalFile, Link, LinkCounts, LinkFault, LinkIndex, State};
+use crate::lanes::PerLane;
+use crate::ledger::Ledger;
+use crate::link::{
+    ENTRY_BYTES, JournalFile, Link, LinkCounts, LinkFault, LinkIndex, State, Target,
+};
 use crate::mutant::is_mutant;
 use crate::policy::Policy;
 use crate::reached::ReachedSets;
@@ -12,7 +17,7 @@ use crate::spread::Spread;
 use crate::sweep;
 use crate::sweep::Sweep;
 use crate::version_vector::{OriginIndex, Origins, VersionVector};
-use wherd_proto::frame::{Frame, Reached, Updates, WireVector};
+use wherd_proto::frame::{Frame, Hello, Lane, Reached, Updates, WireVector};
 use wherd_proto::{AtText, Origin, Position, Report, Update};
 
 /// What an origin takes in a version vector, about.
@@ -31,12 +36,17 @@ pub struct Settings {
     pub lazy_ns: u64,
     /// The same in a cycle, which takes longer.
     pub ring_lazy_ns: u64,
+    /// How long what clients count here waits before it goes to neighbours: what is counted
+    /// meanwhile goes with it.
+    pub counters_wait_ns: u64,
     /// Whether a link that comes up sends what the other side lacks. Without it (the reports'
     /// prototype) a server that was away learns only what is said after it returned.
     pub has_catch_up: bool,
     /// How many clients are held at the most; reports of further ones are refused. Updates of
     /// neighbours are taken all the same, or the herd could not agree.
     pub max_clients: usize,
+    /// How many articles have a counter at the most, with the same rule.
+    pub max_articles: usize,
     /// How many runs of servers are heard of at the most: version vectors of so many must fit into
     /// a frame. A neighbour that tells of more is not believed.
     pub max_origins: usize,
@@ -71,8 +81,10 @@ impl Default for Settings {
             policy: Policy::default(),
             lazy_ns: 20_000_000,
             ring_lazy_ns: 200_000_000,
+            counters_wait_ns: 50_000_000,
             has_catch_up: true,
             max_clients: 1_000_000,
+            max_articles: 1_000_000,
             max_origins: 10_000,
             max_ahead_ns: 5_000_000_000,
             have_interval_ns: 5_000_000,
@@ -126,6 +138,32 @@ pub struct Counts {
     pub expired: u64,
 }
 
+/// What the other side of a link reflects, by lane.
+#[derive(Clone, Copy, Debug)]
+pub struct Reflected<'a> {
+    positions: &'a WireVector,
+    counters: Option<&'a WireVector>,
+}
+
+impl<'a> From<&'a Hello> for Reflected<'a> {
+    fn from(hello: &'a Hello) -> Self {
+        Self {
+            positions: &hello.reflected,
+            counters: Some(&hello.counters_reflected),
+        }
+    }
+}
+
+/// Who says nothing of counters reflects none.
+impl<'a> From<&'a WireVector> for Reflected<'a> {
+    fn from(positions: &'a WireVector) -> Self {
+        Self {
+            positions,
+            counters: None,
+        }
+    }
+}
+
 /// Where a client was last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Located<'a> {
@@ -155,10 +193,10 @@ pub struct Located<'a> {
 pub struct Replica {
     settings: Settings,
     me: OriginIndex,
-    sequence: u64,
     origins: Origins,
-    reflected: VersionVector,
+    ledgers: PerLane<Ledger>,
     entries: Entries,
+    counters: Counters,
     links: Vec<Option<Link>>,
     spread: Spread,
     reached: ReachedSets,
@@ -166,12 +204,9 @@ pub struct Replica {
     reached_next: Vec<Option<Reached>>,
     /// By [`JournalFile`].
     journal: [Option<Link>; 2],
-    /// What the current file reflects, as far as it was flushed.
-    durable: VersionVector,
-    /// What each neighbour said that it keeps of the updates of this run.
-    kept_by: Vec<u64>,
     sweep: Sweep,
     counts: Counts,
+    counted: CounterCounts,
     history: History,
 }
 
@@ -187,19 +222,18 @@ impl Replica {
         Self {
             settings,
             me: origins.intern(me),
-            sequence: 0,
             origins,
-            reflected: VersionVector::default(),
+            ledgers: PerLane::new(Ledger::new(link_count), Ledger::new(link_count)),
             entries: Entries::new(hash_keys),
+            counters: Counters::new(hash_keys),
             links: (0..link_count).map(|_| None).collect(),
             spread: Spread::default(),
             reached: ReachedSets::default(),
             reached_next: vec![None; link_count],
             journal: [None, None],
-            durable: VersionVector::default(),
-            kept_by: vec![0; link_count],
             sweep: Sweep::default(),
             counts: Counts::default(),
+            counted: CounterCounts::default(),
             history: History::new(settings.history_events),
         }
     }
@@ -207,7 +241,9 @@ impl Replica {
     /// One more neighbour, whose link is down.
     pub fn add_link(&mut self) -> LinkIndex {
         self.links.push(None);
-        self.kept_by.push(0);
+        for ledger in self.ledgers.iter_mut() {
+            ledger.kept_by.push(0);
+        }
         self.reached_next.push(None);
         LinkIndex(self.links.len() - 1)
     }
@@ -221,6 +257,8 @@ impl Replica {
             policy: settings.policy,
             lazy_ns: settings.lazy_ns,
             ring_lazy_ns: settings.ring_lazy_ns,
+            counters_wait_ns: settings.counters_wait_ns,
+            max_articles: settings.max_articles,
             max_clients: settings.max_clients,
             max_origins: settings.max_origins,
             max_ahead_ns: settings.max_ahead_ns,
@@ -262,10 +300,10 @@ impl Replica {
         } else {
             received_at_ns.saturating_add(self.settings.max_ahead_ns)
         };
-        let sequence_before = self.sequence;
+        let sequence_before = self.sequence();
         for (report, at) in reports {
             let update = Update {
-                sequence: self.sequence + 1,
+                sequence: self.sequence() + 1,
                 ordered_at_ns: report.reported_at.saturating_ns().min(latest_ns).max(0),
                 position: report.position,
                 at,
@@ -273,8 +311,8 @@ impl Replica {
             outcomes.push(self.report_one(&update, now_ns, effects));
         }
         self.history
-            .note_reports(self.me, sequence_before, self.sequence);
-        self.reflected.raise(self.me, self.sequence);
+            .note_reports(self.me, sequence_before, self.sequence());
+        self.reflect_own(Lane::Positions);
         self.after_change(now_ns, effects);
     }
 
@@ -290,7 +328,7 @@ impl Replica {
             self.counts.refused += 1;
             return Outcome::Full;
         }
-        self.sequence = update.sequence;
+        self.ledgers[Lane::Positions].sequence = update.sequence;
         match self.merge(update, self.me, (None, now_ns), effects) {
             Merge::Newest(_) => {
                 self.counts.accepted += 1;
@@ -325,15 +363,15 @@ impl Replica {
         let mut text = Vec::new();
         let (skew_bytes, client_bytes) = AtText::write_forgotten(&mut text, client, ordered_at_ns);
         let update = Update {
-            sequence: self.sequence + 1,
+            sequence: self.sequence() + 1,
             ordered_at_ns,
             position: Position::default(),
             at: AtText::from_parts(&text, skew_bytes, client_bytes),
         };
-        self.sequence = update.sequence;
-        self.history.note(What::Reported, self.me, self.sequence);
+        self.ledgers[Lane::Positions].sequence = update.sequence;
+        self.history.note(What::Reported, self.me, update.sequence);
         self.merge(&update, self.me, (None, now_ns), effects);
-        self.reflected.raise(self.me, self.sequence);
+        self.reflect_own(Lane::Positions);
         self.after_change(now_ns, effects);
         true
     }
@@ -348,9 +386,15 @@ impl Replica {
                 self.check_updates(updates)?;
                 self.merge_updates(updates, (None, 0), &mut Vec::new());
             }
-            Frame::Commit { reflected, .. } => {
-                let reflected = self.check_vector(reflected)?;
-                self.reflected.join(&reflected);
+            Frame::Counts(counts) => {
+                self.check_counts(counts)?;
+                self.merge_counts(counts, (None, 0));
+            }
+            Frame::Commit {
+                lane, reflected, ..
+            } => {
+                let reflected = self.check_vector(*lane, reflected)?;
+                self.ledgers[*lane].reflected.join(&reflected);
             }
             _ => return Err(LinkFault::OutOfPlace),
         }
@@ -377,26 +421,38 @@ impl Replica {
     /// The journal was damaged: what was replayed is held, but nothing is known to be reflected,
     /// so that neighbours send all that there is.
     pub fn distrust_journal(&mut self) {
-        self.reflected = VersionVector::default();
+        for ledger in self.ledgers.iter_mut() {
+            ledger.reflected = VersionVector::default();
+        }
     }
 
     /// Goes on with the file that was replayed, all of it.
     pub fn go_on_with_journal(&mut self) {
-        self.durable = self.reflected.clone();
-        let link = Link::to_journal(self.settings, self.reflected.clone(), 0);
+        for ledger in self.ledgers.iter_mut() {
+            ledger.durable = ledger.reflected.clone();
+        }
+        let nothing = PerLane::default();
+        let link = Link::new(
+            Target::Journal,
+            self.settings,
+            self.all_reflected(),
+            &nothing,
+        );
         self.journal[JournalFile::Current as usize] = Some(link);
     }
 
     /// Begins a new file, to which all entries are written.
     pub fn begin_journal(&mut self, effects: &mut Vec<Effect>) {
         let is_skipped = is_mutant!(self.settings, CompactWithoutCatchUp);
-        let count = if is_skipped {
-            0
+        let counts = if is_skipped {
+            PerLane::default()
         } else {
-            self.entries.places_count()
+            self.places_counts()
         };
-        let mut link = Link::to_journal(self.settings, VersionVector::default(), count);
-        link.queue_round(&self.reflected);
+        let mut link = Link::new(Target::Journal, self.settings, PerLane::default(), &counts);
+        for lane in Lane::ALL {
+            link.queues[lane].queue_round(&self.ledgers[lane].reflected);
+        }
         link.ask_for_drain(effects);
         self.journal[JournalFile::Next as usize] = Some(link);
     }
@@ -412,9 +468,9 @@ impl Replica {
     ) -> bool {
         let state = State {
             entries: &self.entries,
+            counters: &self.counters,
             origins: &self.origins,
-            reflected: &self.reflected,
-            kept: &self.durable,
+            ledgers: &self.ledgers,
             noted: Noted {
                 history: &self.history,
                 taken: What::Written(file),
@@ -430,7 +486,10 @@ impl Replica {
     /// All that was drained for the current file is on the disk.
     pub fn journal_flushed(&mut self, effects: &mut Vec<Effect>) {
         if let Some(link) = &self.journal[JournalFile::Current as usize] {
-            self.durable.clone_from(&link.known);
+            for lane in Lane::ALL {
+                let known = &link.queues[lane].known;
+                self.ledgers[lane].durable.clone_from(known);
+            }
             let flushed = What::Flushed(JournalFile::Current);
             self.history.note(flushed, self.me, 0);
             self.keep(effects);
@@ -443,9 +502,11 @@ impl Replica {
     /// Where it lacks what the current file has: what was acknowledged would be lost.
     pub fn switch_journal(&mut self, effects: &mut Vec<Effect>) {
         let [current, next] = &mut self.journal;
-        let is_whole = next
-            .as_ref()
-            .is_some_and(|next| next.known.covers(&self.durable));
+        let has_all = |next: &Link| {
+            let covers = |lane| next.queues[lane].known.covers(&self.ledgers[lane].durable);
+            Lane::ALL.into_iter().all(covers)
+        };
+        let is_whole = next.as_ref().is_some_and(has_all);
         assert!(is_whole || is_mutant!(self.settings, CompactWithoutCatchUp));
         *current = next.take();
         let flushed = What::Flushed(JournalFile::Next);
@@ -460,59 +521,76 @@ impl Replica {
 
     /// More is kept here: neighbours that asked for it are told, and clients may be waiting.
     fn keep(&mut self, effects: &mut Vec<Effect>) {
-        let kept = kept(self.settings, &self.durable, &self.reflected);
         for link in self.links.iter_mut().flatten() {
-            link.keep(kept);
+            for lane in Lane::ALL {
+                let kept = self.ledgers[lane].kept(&self.settings);
+                link.queues[lane].keep(kept);
+            }
             link.ask_for_drain(effects);
         }
         effects.push(Effect::Kept);
-    }
-
-    fn kept(&self) -> &VersionVector {
-        kept(self.settings, &self.durable, &self.reflected)
     }
 
     /// The sequence up to which all updates of this run are kept here, and by so many neighbours:
     /// on disk where a server has a journal, in memory where not.
     #[must_use]
     pub fn kept_sequence(&self, neighbour_count: usize) -> u64 {
-        let here = self.kept().get(self.me);
-        if neighbour_count == 0 {
-            return here;
-        }
-        let mut kept_by = self.kept_by.clone();
-        kept_by.sort_unstable_by(|a, b| b.cmp(a));
-        kept_by
-            .get(neighbour_count - 1)
-            .map_or(0, |by| here.min(*by))
+        self.kept_sequence_of(Lane::Positions, neighbour_count)
+    }
+
+    /// The same of any lane.
+    #[must_use]
+    pub fn kept_sequence_of(&self, lane: Lane, neighbour_count: usize) -> u64 {
+        self.ledgers[lane].kept_sequence(self.me, neighbour_count, &self.settings)
     }
 
     /// The sequence of the newest update of this run.
     #[must_use]
-    pub const fn sequence(&self) -> u64 {
-        self.sequence
+    pub fn sequence(&self) -> u64 {
+        self.sequence_of(Lane::Positions)
+    }
+
+    /// The last number that this run gave in a lane.
+    #[must_use]
+    pub fn sequence_of(&self, lane: Lane) -> u64 {
+        self.ledgers[lane].sequence
+    }
+
+    /// What this run numbered is reflected here.
+    fn reflect_own(&mut self, lane: Lane) {
+        let ledger = &mut self.ledgers[lane];
+        ledger.reflected.raise(self.me, ledger.sequence);
+    }
+
+    fn all_reflected(&self) -> PerLane<VersionVector> {
+        let of = |lane| self.ledgers[lane].reflected.clone();
+        PerLane::new(of(Lane::Positions), of(Lane::Counters))
+    }
+
+    const fn places_counts(&self) -> PerLane<usize> {
+        PerLane::new(self.entries.places_count(), self.counters.places_count())
     }
 
     /// A link came up; the neighbour's HELLO said that it reflects `theirs`.
     ///
     /// # Errors
     /// When the link must not come up; nothing has changed then.
-    pub fn link_up(
+    pub fn link_up<'a>(
         &mut self,
         link: LinkIndex,
-        theirs: &WireVector,
+        theirs: impl Into<Reflected<'a>>,
         now_ns: u64,
         effects: &mut Vec<Effect>,
     ) -> Result<(), LinkFault> {
-        let theirs = self.check_vector(theirs)?;
+        let theirs = self.check_reflected(theirs.into())?;
         // All entries are looked at even where `theirs` covers what is reflected here: some may be
         // ahead of that, and the COMMIT that makes up for it will go on to this link, too.
-        let count = self.entries.places_count();
-        let mut up = Link::to_neighbour(link, self.settings, theirs, count);
-        up.arm_digest(
-            now_ns,
-            FIRST_DIGEST_NS.min(self.settings.digest_interval_ns),
-        );
+        let counts = self.places_counts();
+        let mut up = Link::new(Target::Neighbour(link), self.settings, theirs, &counts);
+        let wait_ns = FIRST_DIGEST_NS.min(self.settings.digest_interval_ns);
+        for queue in up.queues.iter_mut() {
+            queue.arm_digest(now_ns, wait_ns);
+        }
         self.links[link.0] = Some(up);
         self.history.note(What::LinkUp(link), self.me, 0);
         self.after_change(now_ns, effects);
@@ -527,10 +605,12 @@ impl Replica {
             return;
         }
         let peer = self.origins.intern(peer);
-        let kept = kept(self.settings, &self.durable, &self.reflected);
         if let Some(link) = &mut self.links[link.0] {
-            link.tell_kept_of(peer);
-            link.keep(kept);
+            for lane in Lane::ALL {
+                let kept = self.ledgers[lane].kept(&self.settings);
+                link.queues[lane].tell_kept_of(peer);
+                link.queues[lane].keep(kept);
+            }
             link.ask_for_drain(effects);
         }
     }
@@ -557,31 +637,43 @@ impl Replica {
     ) -> Result<(), LinkFault> {
         match frame {
             Frame::Updates(updates) => self.receive_updates(link, updates, now_ns, effects)?,
-            Frame::Commit { number, reflected } => self.receive_commit(link, *number, reflected)?,
-            Frame::Have(reflected) => {
-                let theirs = self.check_vector(reflected)?;
+            Frame::Counts(counts) => self.receive_counts(link, counts, now_ns)?,
+            Frame::Commit {
+                lane,
+                number,
+                reflected,
+            } => self.receive_commit(link, *lane, *number, reflected)?,
+            Frame::Have(lane, reflected) => {
+                let theirs = self.check_vector(*lane, reflected)?;
                 if let Some(link) = &mut self.links[link.0] {
-                    link.receive_have(&theirs);
+                    link.queues[*lane].receive_have(&theirs);
                 }
             }
-            Frame::Kept(sequence) => {
-                self.check_numbered(self.me, *sequence)?;
+            Frame::Kept(lane, sequence) => {
+                self.check_numbered(*lane, self.me, *sequence)?;
                 if self.links[link.0].is_some() {
-                    let kept = &mut self.kept_by[link.0];
+                    let kept = &mut self.ledgers[*lane].kept_by[link.0];
                     *kept = (*kept).max(*sequence);
-                    self.history.note(What::KeptBy(link), self.me, *sequence);
+                    if *lane == Lane::Positions {
+                        self.history.note(What::KeptBy(link), self.me, *sequence);
+                    }
                     effects.push(Effect::Kept);
                 }
             }
             Frame::Digest {
+                lane,
                 reflected_hash,
                 digest,
-            } => self.compare_digests(link, *reflected_hash, *digest, now_ns),
+            } => self.compare_digests(link, *lane, (*reflected_hash, *digest), now_ns),
             Frame::Buckets {
+                lane,
                 reflected_hash,
                 is_answer,
                 buckets,
-            } => self.compare_buckets(link, *reflected_hash, (*is_answer, buckets), now_ns),
+            } => {
+                let told = (*is_answer, buckets.as_slice());
+                self.compare_buckets(link, *lane, *reflected_hash, told, now_ns);
+            }
             Frame::Links(states) => self.learn_links(link, states, now_ns)?,
             Frame::Reached(reached) => self.reached_next[link.0] = Some(reached.clone()),
             Frame::Clock(_) | Frame::Ping(_) | Frame::Pong(_) | Frame::Unknown => {}
@@ -593,11 +685,17 @@ impl Replica {
         Ok(())
     }
 
-    fn compare_digests(&mut self, link: LinkIndex, vector: u64, theirs: u64, now_ns: u64) {
-        let mine = self.entries.digest().total();
-        let is_comparable = self.origins.hash(&self.reflected) == vector;
+    fn compare_digests(
+        &mut self,
+        link: LinkIndex,
+        lane: Lane,
+        (vector, theirs): (u64, u64),
+        now_ns: u64,
+    ) {
+        let mine = self.digest_of(lane).total();
+        let is_comparable = self.origins.hash(&self.ledgers[lane].reflected) == vector;
         // What is over leaves the tables at different times.
-        let patience_ns = if self.settings.retention_ns > 0 {
+        let patience_ns = if self.settings.retention_ns > 0 && lane == Lane::Positions {
             sweep::patience_ns(&self.settings)
         } else {
             0
@@ -605,6 +703,7 @@ impl Replica {
         let Some(link) = &mut self.links[link.0] else {
             return;
         };
+        let link = &mut link.queues[lane];
         if !is_comparable || theirs == mine || is_mutant!(self.settings, OverlookDivergence) {
             link.trust();
         } else if link.suspect([vector, theirs, mine], patience_ns, now_ns) {
@@ -616,21 +715,23 @@ impl Replica {
     fn compare_buckets(
         &mut self,
         link: LinkIndex,
+        lane: Lane,
         vector: u64,
         (is_answer, theirs): (bool, &[u64]),
         now_ns: u64,
     ) {
-        if self.origins.hash(&self.reflected) != vector {
+        if self.origins.hash(&self.ledgers[lane].reflected) != vector {
             return;
         }
-        let differing = self.entries.digest().differing(theirs);
-        let places_count = self.entries.places_count();
+        let differing = self.digest_of(lane).differing(theirs);
+        let places_count = self.places_counts()[lane];
         if let Some(link) = &mut self.links[link.0]
             && !differing.is_empty()
         {
-            link.begin_repair(differing, places_count);
+            let queue = &mut link.queues[lane];
+            queue.begin_repair(differing, places_count);
             if !is_answer {
-                link.tell_buckets(true, now_ns);
+                queue.tell_buckets(true, now_ns);
             }
         }
     }
@@ -646,7 +747,7 @@ impl Replica {
         let Some(link) = &mut self.links[source.0] else {
             return Ok(());
         };
-        link.receive_updates(updates.number, updates.entries.len())?;
+        link.queues[Lane::Positions].receive_entries(updates.number, updates.entries.len())?;
         self.counts.received += updates.entries.len() as u64;
         self.counts.superseded += self.merge_updates(updates, (Some(source), now_ns), effects);
         Ok(())
@@ -657,7 +758,7 @@ impl Replica {
         let me = updates.origins.iter().position(|o| o == self.me());
         for (origin, update) in &updates.entries {
             if Some(*origin) == me {
-                self.check_numbered(self.me, update.sequence)?;
+                self.check_numbered(Lane::Positions, self.me, update.sequence)?;
             }
         }
         Ok(())
@@ -687,10 +788,11 @@ impl Replica {
                 && let Some(link) = &mut self.links[source.0]
                 && !is_mutant!(self.settings, SendBack)
             {
-                link.clear(client);
+                link.queues[Lane::Positions].clear(client.0);
             }
             if is_mutant!(self.settings, RaiseForEachEntry) {
-                self.reflected.raise(origin, update.sequence);
+                let ledger = &mut self.ledgers[Lane::Positions];
+                ledger.reflected.raise(origin, update.sequence);
             }
         }
         superseded_count
@@ -699,14 +801,16 @@ impl Replica {
     fn receive_commit(
         &mut self,
         link: LinkIndex,
+        lane: Lane,
         number: u64,
         reflected: &WireVector,
     ) -> Result<(), LinkFault> {
-        let theirs = self.check_vector(reflected)?;
+        let theirs = self.check_vector(lane, reflected)?;
         if let Some(link) = &mut self.links[link.0] {
-            link.check_number(number)?;
-            link.receive_commit(&theirs);
-            self.reflected.join(&theirs);
+            let queue = &mut link.queues[lane];
+            queue.check_number(number)?;
+            queue.receive_commit(&theirs);
+            self.ledgers[lane].reflected.join(&theirs);
         }
         Ok(())
     }
@@ -716,7 +820,9 @@ impl Replica {
         self.sweep(now_ns, wall_ns);
         self.replan(now_ns);
         for link in self.links.iter_mut().flatten() {
-            link.tick(&self.reflected, now_ns);
+            for lane in Lane::ALL {
+                link.queues[lane].tick(&self.ledgers[lane].reflected, now_ns);
+            }
             link.ask_for_drain(effects);
         }
     }
@@ -746,10 +852,14 @@ impl Replica {
         }
         let limit_ns = self.settings.away_limit_ns;
         for run in self.origins.close_runs(wall_ns, limit_ns) {
-            self.reflected.drop_origin(run);
-            self.durable.drop_origin(run);
+            for ledger in self.ledgers.iter_mut() {
+                ledger.reflected.drop_origin(run);
+                ledger.durable.drop_origin(run);
+            }
             for link in self.links.iter_mut().chain(&mut self.journal).flatten() {
-                link.close_run(run);
+                link.queues
+                    .iter_mut()
+                    .for_each(|queue| queue.close_run(run));
             }
         }
     }
@@ -774,9 +884,9 @@ impl Replica {
     ) -> bool {
         let state = State {
             entries: &self.entries,
+            counters: &self.counters,
             origins: &self.origins,
-            reflected: &self.reflected,
-            kept: kept(self.settings, &self.durable, &self.reflected),
+            ledgers: &self.ledgers,
             noted: Noted {
                 history: &self.history,
                 taken: What::Sent(link),
@@ -787,10 +897,14 @@ impl Replica {
         let Some(link) = &mut self.links[link.0] else {
             return false;
         };
-        let before = link.counts;
+        let counts = |link: &Link| Lane::ALL.map(|lane| link.queues[lane].counts);
+        let before = counts(link);
         let has_more = link.drain(&state, out, max_bytes, effects);
-        self.counts.sent += link.counts.sent - before.sent;
-        self.counts.suppressed += link.counts.suppressed - before.suppressed;
+        let [positions, counters] = counts(link);
+        self.counts.sent += positions.sent - before[0].sent;
+        self.counts.suppressed += positions.suppressed - before[0].suppressed;
+        self.counted.sent += counters.sent - before[1].sent;
+        self.counted.suppressed += counters.suppressed - before[1].suppressed;
         has_more
     }
 
@@ -832,7 +946,13 @@ impl Replica {
     /// What is reflected here: for HELLO and status.
     #[must_use]
     pub fn reflected(&self) -> WireVector {
-        self.origins.to_wire(&self.reflected)
+        self.reflected_of(Lane::Positions)
+    }
+
+    /// The same of any lane.
+    #[must_use]
+    pub fn reflected_of(&self, lane: Lane) -> WireVector {
+        self.origins.to_wire(&self.ledgers[lane].reflected)
     }
 
     /// How many clients are known.
@@ -852,6 +972,8 @@ impl Replica {
     pub fn live_bytes(&self) -> usize {
         self.entries.text_bytes()
             + self.entries.count() * ENTRY_BYTES
+            + self.counters.name_bytes()
+            + self.counters.places_count() * ENTRY_BYTES
             + self.origins.count() * ORIGIN_BYTES
     }
 
@@ -861,27 +983,39 @@ impl Replica {
         self.entries.digest()
     }
 
+    /// The same of any lane.
+    #[must_use]
+    pub const fn digest_of(&self, lane: Lane) -> &Digest {
+        match lane {
+            Lane::Positions => self.entries.digest(),
+            Lane::Counters => self.counters.digest(),
+        }
+    }
+
     /// What was done since the beginning.
     #[must_use]
     pub const fn counts(&self) -> Counts {
         self.counts
     }
 
-    /// What a link has carried since it came up, and how much waits; `None` while it is down.
+    /// What a link has carried of positions since it came up, and how much waits in all; `None`
+    /// while it is down.
     #[must_use]
     pub fn link_counts(&self, link: LinkIndex) -> Option<(LinkCounts, usize)> {
-        self.links[link.0]
-            .as_ref()
-            .map(|link| (link.counts, link.waiting_count()))
+        let counts = |link: &Link| (link.queues[Lane::Positions].counts, link.waiting_count());
+        self.links[link.0].as_ref().map(counts)
     }
 
     /// Whether something that a neighbour had when its link came up is not here yet.
     #[must_use]
     pub fn is_catching_up(&self) -> bool {
-        self.links
-            .iter()
-            .flatten()
-            .any(|link| link.is_catching_up(&self.reflected))
+        let is_behind = |(lane, link): (Lane, &Link)| {
+            link.queues[lane].is_catching_up(&self.ledgers[lane].reflected)
+        };
+        let links = self.links.iter().flatten();
+        Lane::ALL
+            .into_iter()
+            .any(|lane| links.clone().any(|link| is_behind((lane, link))))
     }
 
     /// Turns [`Effect::Traced`] on or off.
@@ -924,10 +1058,7 @@ impl Replica {
             self.note_reached(merge, source, reached);
         }
         if let Merge::Newest(client) = merge {
-            self.mark_links(client, origin, source, now_ns);
-            for file in self.journal.iter_mut().flatten() {
-                file.mark(client);
-            }
+            self.mark_links((Lane::Positions, client.0), origin, source, now_ns);
         }
         if let Some(source) = source {
             self.history
@@ -949,23 +1080,41 @@ impl Replica {
         if self.has_what_will_be_over() {
             self.sweep.arm(now_ns, &self.settings);
         }
-        if !self.settings.has_journal {
-            for link in self.links.iter_mut().flatten() {
-                link.keep(&self.reflected);
+        let (me, has_journal) = (self.me, self.settings.has_journal);
+        for link in self.links.iter_mut().chain(&mut self.journal).flatten() {
+            for lane in Lane::ALL {
+                let reflected = &self.ledgers[lane].reflected;
+                let queue = &mut link.queues[lane];
+                if !has_journal {
+                    queue.keep(reflected);
+                }
+                queue.queue_round(reflected);
+                queue.arm_have(reflected, me, now_ns);
             }
-        }
-        let links = self.links.iter_mut().chain(&mut self.journal);
-        for link in links.flatten() {
-            link.queue_round(&self.reflected);
-            link.arm_have(&self.reflected, now_ns);
             link.ask_for_drain(effects);
         }
     }
 
-    fn check_vector(&mut self, vector: &WireVector) -> Result<VersionVector, LinkFault> {
+    fn check_reflected(
+        &mut self,
+        theirs: Reflected<'_>,
+    ) -> Result<PerLane<VersionVector>, LinkFault> {
+        let counters = theirs.counters.map_or_else(
+            || Ok(VersionVector::default()),
+            |counters| self.check_vector(Lane::Counters, counters),
+        )?;
+        let positions = self.check_vector(Lane::Positions, theirs.positions)?;
+        Ok(PerLane::new(positions, counters))
+    }
+
+    fn check_vector(
+        &mut self,
+        lane: Lane,
+        vector: &WireVector,
+    ) -> Result<VersionVector, LinkFault> {
         self.check_room(vector.keys())?;
         let vector = self.origins.intern_all(vector);
-        self.check_numbered(self.me, vector.get(self.me))?;
+        self.check_numbered(lane, self.me, vector.get(self.me))?;
         Ok(vector)
     }
 
@@ -1002,27 +1151,17 @@ impl Replica {
     }
 
     /// Nobody can have of us what we did not number.
-    fn check_numbered(&self, origin: OriginIndex, sequence: u64) -> Result<(), LinkFault> {
-        if origin == self.me && sequence > self.sequence {
-            return Err(LinkFault::NotNumbered {
-                sequence,
-                numbered: self.sequence,
-            });
+    fn check_numbered(
+        &self,
+        lane: Lane,
+        origin: OriginIndex,
+        sequence: u64,
+    ) -> Result<(), LinkFault> {
+        let numbered = self.sequence_of(lane);
+        if origin == self.me && sequence > numbered {
+            return Err(LinkFault::NotNumbered { sequence, numbered });
         }
         Ok(())
-    }
-}
-
-/// What would be here after a crash, as far as anybody can tell.
-fn kept<'a>(
-    settings: Settings,
-    durable: &'a VersionVector,
-    reflected: &'a VersionVector,
-) -> &'a VersionVector {
-    if settings.has_journal && !is_mutant!(settings, KeepInMemory) {
-        durable
-    } else {
-        reflected
     }
 }
 
@@ -1046,9 +1185,11 @@ const fn trace(
     }
 }
 
+mod counting;
 mod inquiry;
 mod spreading;
 
+pub use counting::{Counted, CounterCounts, Vote};
 pub use inquiry::Held;
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::topology::{Graph, LinkStates, Ring};
 use crate::version_vector::OriginIndex;
 use std::fmt;
 use std::ops::RangeInclusive;
-use wherd_proto::frame::LinkState;
+use wherd_proto::frame::{Lane, LinkState};
 use wherd_proto::{Origin, ServerName};
 
 /// How long after something was heard of the links a plan is made: mostly more comes at once.
@@ -128,7 +128,7 @@ impl Spread {
     /// it was sent to a server already.
     pub(crate) fn when(
         &self,
-        policy: Policy,
+        (policy, lane): (Policy, Lane),
         (link, source): (LinkIndex, Option<LinkIndex>),
         origin: OriginIndex,
         is_reached: impl Fn(&ServerName) -> bool,
@@ -137,7 +137,8 @@ impl Spread {
             return When::Never;
         }
         let peer = self.peers.get(link.0).and_then(Option::as_ref);
-        let Some(peer) = peer.filter(|_| policy.has_roles() || policy == Policy::Reached) else {
+        let Some(peer) = peer.filter(|_| policy.has_roles(lane) || policy == Policy::Reached)
+        else {
             return When::Now;
         };
         if peer.run == origin {
@@ -292,7 +293,7 @@ impl Spread {
 
     fn make_plan(&self, settings: &Settings, me: &ServerName) -> Plan {
         match settings.policy {
-            Policy::Flood | Policy::Hybrid => Plan::default(),
+            Policy::Flood => Plan::default(),
             Policy::Reached => {
                 let wait_ns = |peer: &Peer| Some(settings.lazy_ns + 1000 * peer.round_trip_us);
                 Plan {
@@ -309,7 +310,7 @@ impl Spread {
                     previous: None,
                 }
             }
-            Policy::Ring => self.plan_ring(settings, me),
+            Policy::Ring | Policy::Hybrid => self.plan_ring(settings, me),
         }
     }
 
@@ -386,9 +387,13 @@ impl Plan {
 }
 
 impl Policy {
-    /// Whether links are eager or lazy, whatever the update.
-    const fn has_roles(self) -> bool {
-        matches!(self, Self::Ring | Self::Tree)
+    /// Whether links are eager or lazy for a lane, whatever the update.
+    pub(crate) const fn has_roles(self, lane: Lane) -> bool {
+        match self {
+            Self::Ring | Self::Tree => true,
+            Self::Hybrid => matches!(lane, Lane::Counters),
+            Self::Flood | Self::Reached => false,
+        }
     }
 }
 

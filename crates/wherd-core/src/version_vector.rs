@@ -170,6 +170,18 @@ impl VersionVector {
         )
     }
 
+    /// Whether nothing at all is reflected.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.iter().all(|sequence| *sequence == 0)
+    }
+
+    /// Whether everything that `other` reflects of all origins but one is reflected here.
+    pub(crate) fn covers_others(&self, other: &Self, but: OriginIndex) -> bool {
+        let all = (0..).map(OriginIndex).zip(&other.0);
+        all.into_iter()
+            .all(|(origin, sequence)| origin == but || self.get(origin) >= *sequence)
+    }
+
     /// Whether everything that `other` reflects is reflected here.
     pub(crate) fn covers(&self, other: &Self) -> bool {
         let has = |index: usize| self.0.get(index).copied().unwrap_or(0);

@@ -5,13 +5,15 @@
 //! files alone: those the fuzzer found. To be run when a format changes.
 
 use std::path::Path;
-use wherd_core::{LinkIndex, Replica, Settings};
+use wherd_core::{LinkIndex, Replica, Settings, Vote};
 use wherd_fuzz::pbf::{blob, bytes_field, number_field, packed, zigzag};
 use wherd_places::writer::IndexWriter;
 use wherd_places::{BusinessStatus, Place, PlaceId, Source};
-use wherd_proto::frame::{self, Hello, UpdatesWriter, WireVector};
+use wherd_proto::frame::{
+    self, CountsWriter, Hello, Lane, LinkState, Reached, UpdatesWriter, WireVector,
+};
 use wherd_proto::journal::{self, Kind, Owner, write_record};
-use wherd_proto::{AtText, AtTexts, Origin, Position, Request, ServerName, Update};
+use wherd_proto::{AtText, AtTexts, Count, Origin, Position, Request, ServerName, Update};
 use wherd_server::config::Config;
 
 const RECEIVED_AT_NS: i64 = 1_000_000_000_000;
@@ -48,7 +50,7 @@ fn texts(of: &[&str]) -> Vec<Vec<u8>> {
     of.iter().map(|text| text.as_bytes().to_vec()).collect()
 }
 
-const REQUESTS: [&str; 26] = [
+const REQUESTS: [&str; 34] = [
     "IAMAT kiwi.cs.ucla.edu +34.068930-118.445127 1621464827.959498503",
     "IAMAT kiwi +34-118 1621464827",
     "IAMAT kiwi +90.0+180.0 0",
@@ -75,6 +77,14 @@ const REQUESTS: [&str; 26] = [
     "AT Hill +0.001534072 kiwi +34.068930-118.445127 1795261607.959498503",
     "iamat kiwi +1+1 1",
     " \t\r\x0b",
+    "LIKE Zeus",
+    "\tUNLIKE  é\u{0}\u{7f} ",
+    "LIKES Zeus",
+    "LIKE LIKE",
+    "LIKES",
+    "UNLIKE two words",
+    "like Zeus",
+    "LIKED Zeus",
 ];
 
 const POSITIONS: [&str; 18] = [
@@ -182,6 +192,10 @@ fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 }
 
 fn hello(from: &str, reflected: &WireVector) -> Vec<u8> {
+    hello_with(from, reflected, &WireVector::new())
+}
+
+fn hello_with(from: &str, reflected: &WireVector, counters_reflected: &WireVector) -> Vec<u8> {
     let hello = Hello {
         version: frame::PROTOCOL_VERSION,
         herd: "wherd".to_owned(),
@@ -189,6 +203,7 @@ fn hello(from: &str, reflected: &WireVector) -> Vec<u8> {
         to: ServerName::new("Hill").expect("a name"),
         reflected: reflected.clone(),
         wants_kept: true,
+        counters_reflected: counters_reflected.clone(),
     };
     written(|out| frame::write_hello(out, &hello))
 }
@@ -212,12 +227,69 @@ fn updates(number: u64, from: &str, entries: &[(u64, i64, &str)]) -> Vec<u8> {
     })
 }
 
+/// COUNTS of one origin: sequence, likes, unlikes, article.
+fn counts(number: u64, from: &str, entries: &[(u64, u64, u64, &str)]) -> Vec<u8> {
+    written(|out| {
+        let mut writer = CountsWriter::begin(out, number);
+        for (sequence, likes, unlikes, article) in entries {
+            let count = Count {
+                sequence: *sequence,
+                likes: *likes,
+                unlikes: *unlikes,
+                article: article.as_bytes(),
+            };
+            writer.push(0, &origin(from, 1), &count);
+        }
+        writer.end();
+    })
+}
+
 fn commit(number: u64, reflected: &WireVector) -> Vec<u8> {
-    written(|out| frame::write_commit(out, number, reflected))
+    commit_of(Lane::Positions, number, reflected)
+}
+
+fn commit_of(lane: Lane, number: u64, reflected: &WireVector) -> Vec<u8> {
+    written(|out| frame::write_commit(out, lane, number, reflected))
 }
 
 fn have(reflected: &WireVector) -> Vec<u8> {
-    written(|out| frame::write_have(out, reflected))
+    have_of(Lane::Positions, reflected)
+}
+
+fn have_of(lane: Lane, reflected: &WireVector) -> Vec<u8> {
+    written(|out| frame::write_have(out, lane, reflected))
+}
+
+fn kept_of(lane: Lane, sequence: u64) -> Vec<u8> {
+    written(|out| frame::write_kept(out, lane, sequence))
+}
+
+fn digest_of(lane: Lane, reflected_hash: u64, digest: u64) -> Vec<u8> {
+    written(|out| frame::write_digest(out, lane, reflected_hash, digest))
+}
+
+fn buckets_of(lane: Lane, reflected_hash: u64, is_answer: bool) -> Vec<u8> {
+    let buckets = [5; frame::BUCKETS];
+    written(|out| frame::write_buckets(out, lane, (reflected_hash, is_answer), &buckets))
+}
+
+fn link_states(of: &[(&str, u64, u64, &str)]) -> Vec<u8> {
+    let state = |(from, incarnation, sequence, to): &(&str, u64, u64, &str)| LinkState {
+        origin: origin(from, *incarnation),
+        sequence: *sequence,
+        links: vec![(ServerName::new(to).expect("a name"), 1000)],
+    };
+    let states: Vec<_> = of.iter().map(state).collect();
+    written(|out| frame::write_links(out, &states.iter().collect::<Vec<_>>()))
+}
+
+fn reached(number: u64) -> Vec<u8> {
+    let reached = Reached {
+        number,
+        servers: vec![ServerName::new("Smith").expect("a name")],
+        sets: vec![vec![1], vec![]],
+    };
+    written(|out| frame::write_reached(out, &reached))
 }
 
 fn ping(value: u64) -> Vec<u8> {
@@ -248,6 +320,26 @@ fn talk(name: &str, report_count: u64) -> Vec<u8> {
     out
 }
 
+/// The same where clients like articles, and report little.
+fn talk_of_likes(name: &str, votes_count: u64) -> Vec<u8> {
+    let mut replica = Replica::new(&origin(name, 1), 1, Settings::default(), (1, 2));
+    let (link, mut effects, mut out) = (LinkIndex(0), Vec::new(), hello(name, &vector(&[])));
+    let up = replica.link_up(link, &vector(&[]), 0, &mut effects);
+    up.expect("an empty vector is always taken");
+    for number in 0..votes_count {
+        let (article, now_ns) = (format!("a{}", number % 5), number * 20_000_000);
+        let vote = [Vote::Like, Vote::Unlike][usize::from(number % 4 == 3)];
+        replica.vote(article.as_bytes(), vote, now_ns, &mut effects);
+        replica.tick(now_ns, RECEIVED_AT_NS, &mut effects);
+        if number % 3 == 2 {
+            replica.drain(link, &mut out, 1 << 16, &mut effects);
+        }
+    }
+    replica.tick(1 << 40, RECEIVED_AT_NS, &mut effects);
+    while replica.drain(link, &mut out, 1 << 16, &mut effects) {}
+    out
+}
+
 fn frames() -> Vec<Vec<u8>> {
     let some = vector(&[("Hill", 7, 300), ("Smith", 1, u64::MAX), ("a-_.9", 0, 0)]);
     let two = updates(1, "Hill", &[(1, 5, "kiwi"), (180, 6, "é")]);
@@ -262,10 +354,10 @@ fn frames() -> Vec<Vec<u8>> {
         have(&some),
         ping(u64::MAX),
         written(|out| frame::write_pong(out, 0)),
-        written(|out| frame::write_kept(out, 300)),
+        kept_of(Lane::Positions, 300),
         written(|out| frame::write_superseded(out, 7)),
-        written(|out| frame::write_digest(out, 1, u64::MAX)),
-        written(|out| frame::write_buckets(out, 1, true, &[5; frame::BUCKETS])),
+        digest_of(Lane::Positions, 1, u64::MAX),
+        buckets_of(Lane::Positions, 1, true),
         written(|out| frame::write_clock(out, u64::MAX)),
         vec![2, 0, 0, 0, 200, 1],
         vec![2, 0, 0, 0, 128, 0x80],
@@ -280,7 +372,34 @@ fn frames() -> Vec<Vec<u8>> {
         talk("Smith", 12),
     ];
     seeds.push([&seeds[0][..], b"fields of a later version"].concat());
+    seeds.extend(frames_of_counters(&some));
     seeds
+}
+
+fn frames_of_counters(some: &WireVector) -> Vec<Vec<u8>> {
+    let lane = Lane::Counters;
+    let two = counts(1, "Hill", &[(1, 5, 0, "Zeus"), (180, u64::MAX, 3, "é")]);
+    let hello = hello_with("Hill", &vector(&[("Hill", 7, 2)]), some);
+    vec![
+        hello.clone(),
+        [&hello[..], b"fields of a later version"].concat(),
+        two.clone(),
+        counts(u64::MAX, "Smith", &[]),
+        // What no article is.
+        counts(1, "Hill", &[(1, 5, 0, "two words")]),
+        counts(1, "Hill", &[(1, 5, 0, "")]),
+        counts(1, "Hill", &[(0, 5, 0, "Zeus")]),
+        commit_of(lane, 300, some),
+        have_of(lane, some),
+        kept_of(lane, 300),
+        digest_of(lane, 1, u64::MAX),
+        buckets_of(lane, 1, false),
+        link_states(&[("Hill", 7, 2, "Smith"), ("Smith", 1, 3, "Hill")]),
+        reached(301),
+        [&two[..], &commit(0, some), &commit_of(lane, 1, some)].concat(),
+        two[..two.len() - 1].to_vec(),
+        talk_of_likes("Jaquez", 12),
+    ]
 }
 
 fn vectors() -> Vec<Vec<u8>> {
@@ -324,6 +443,8 @@ enum Act {
     Crash = 11,
     Forget = 12,
     Trace = 13,
+    Vote = 14,
+    Wait = 15,
 }
 
 fn act(act: Act, how: u64) -> Vec<u8> {
@@ -331,6 +452,13 @@ fn act(act: Act, how: u64) -> Vec<u8> {
 }
 
 fn links() -> Vec<Vec<u8>> {
+    let mut seeds = links_of_positions();
+    seeds.extend(links_of_counters());
+    seeds.extend(links_of_both());
+    seeds
+}
+
+fn links_of_positions() -> Vec<Vec<u8>> {
     let none = vector(&[]);
     let theirs = vector(&[("Jaquez", 1, 2)]);
     let entries = updates(1, "Jaquez", &[(1, 995, "c1"), (2, 996, "c2")]);
@@ -443,7 +571,7 @@ fn links() -> Vec<Vec<u8>> {
         .concat(),
         [
             &up[..],
-            &written(|out| frame::write_digest(out, 0, 1)),
+            &digest_of(Lane::Positions, 0, 1),
             &tick,
             &drain,
             &drain,
@@ -458,11 +586,162 @@ fn links() -> Vec<Vec<u8>> {
         [
             &report(1)[..],
             &up,
-            &written(|out| frame::write_kept(out, 1)),
-            &written(|out| frame::write_kept(out, 2)),
+            &kept_of(Lane::Positions, 1),
+            &kept_of(Lane::Positions, 2),
         ]
         .concat(),
     ]
+}
+
+fn links_of_counters() -> Vec<Vec<u8>> {
+    let (lane, none) = (Lane::Counters, vector(&[]));
+    let theirs = vector(&[("Jaquez", 1, 2)]);
+    let entries = counts(1, "Jaquez", &[(1, 5, 0, "a1"), (2, 1, 7, "a2")]);
+    let up = hello("Jaquez", &none);
+    let like = |article: u64| act(Act::Vote, article);
+    let unlike = |article: u64| act(Act::Vote, article | 1 << 4);
+    let (drain, feed) = (act(Act::Drain, 1 << 16), act(Act::Feed, 1 << 16));
+    let (wait, tick) = (act(Act::Tick, 60_000_000), act(Act::Tick, 1 << 30));
+    let (write, flush) = (act(Act::Write, 1 << 16), act(Act::Flush, 0));
+    let (crash, at_once) = (act(Act::Crash, 0), act(Act::Wait, 1));
+    let switch = act(Act::Switch, 1);
+    let hear = act(Act::Hear, 1 << 29);
+    let most = counts(1, "Hill", &[(1, u64::MAX, 0, "a1")]);
+    let later = counts(2, "Jaquez", &[(1, 5, 0, "a3")]);
+    [
+        // Votes wait for each other, or go at once.
+        vec![&up, &like(1), &like(1), &unlike(2), &drain, &wait, &drain],
+        vec![&at_once, &up, &like(1), &drain, &like(1), &feed, &hear],
+        vec![&like(1), &at_once, &like(1), &like(2), &feed, &wait, &feed],
+        vec![&like(1), &feed, &tick, &feed, &hear, &tick, &feed],
+        // What a neighbour counted goes on at once.
+        vec![&up, &entries, &commit_of(lane, 1, &theirs), &drain, &feed],
+        vec![&up, &drain, &entries, &drain, &switch, &up, &drain],
+        vec![&up, &like(1), &entries, &unlike(1), &wait, &drain, &feed],
+        // Faults: a frame missing, of this lane and not of the other; numbers never given.
+        vec![&up, &later],
+        vec![&up, &entries, &commit(1, &theirs)],
+        vec![&up, &commit_of(lane, 1, &theirs)],
+        vec![&up, &most],
+        vec![&up, &like(1), &kept_of(lane, 1), &kept_of(lane, 2)],
+        vec![&up, &like(1), &kept_of(Lane::Positions, 1)],
+        vec![&up, &like(1), &have_of(lane, &vector(&[("Hill", 1, 2)]))],
+        vec![&up, &commit_of(lane, 0, &vector(&[("Hill", 2, 1)]))],
+        // A counter at its end.
+        vec![&up, &like(1), &most, &like(1), &unlike(1), &feed, &tick],
+        // The neighbour has it already, and said so.
+        vec![
+            &like(1),
+            &hello_with("Jaquez", &none, &vector(&[("Hill", 1, 1)])),
+            &drain,
+        ],
+        vec![&up, &entries, &switch, &up, &have_of(lane, &theirs), &drain],
+        // A COMMIT that lies, and digests that make up for it.
+        vec![
+            &up,
+            &commit_of(lane, 0, &theirs),
+            &feed,
+            &entries,
+            &feed,
+            &tick,
+            &feed,
+            &hear,
+        ],
+        vec![
+            &up,
+            &entries,
+            &commit_of(lane, 1, &theirs),
+            &feed,
+            &later,
+            &feed,
+        ],
+        vec![
+            &up,
+            &like(1),
+            &digest_of(lane, 0, 1),
+            &tick,
+            &drain,
+            &buckets_of(lane, 0, false),
+        ],
+        // Journals.
+        vec![&like(1), &write, &crash, &flush, &unlike(1), &crash],
+        vec![
+            &up,
+            &entries,
+            &like(1),
+            &act(Act::Next, 20),
+            &like(2),
+            &act(Act::Compact, 0),
+            &crash,
+        ],
+        // Both lanes, too many articles, and what is said of links.
+        vec![
+            &act(Act::Report, 1),
+            &like(1),
+            &up,
+            &drain,
+            &wait,
+            &drain,
+            &feed,
+            &hear,
+        ],
+        vec![
+            &talk_of_likes("Jaquez", 12),
+            &feed,
+            &tick,
+            &switch,
+            &talk("Smith.2", 5),
+            &feed,
+        ],
+        vec![
+            &up,
+            &link_states(&[("Jaquez", 1, 2, "Hill")]),
+            &reached(1),
+            &drain,
+            &feed,
+        ],
+        vec![&up, &link_states(&[("Hill", 2, 2, "Jaquez")])],
+        vec![
+            &(0..16).flat_map(like).collect(),
+            &up,
+            &drain,
+            &wait,
+            &drain,
+        ],
+    ]
+    .map(|parts: Vec<&Vec<u8>>| parts.into_iter().flatten().copied().collect())
+    .to_vec()
+}
+
+/// What neither lane sends back, misses or writes too early.
+fn links_of_both() -> Vec<Vec<u8>> {
+    let up = hello("Jaquez", &vector(&[]));
+    let updates = updates(1, "Jaquez", &[(1, 995, "c1"), (2, 996, "c2")]);
+    let counts = counts(1, "Jaquez", &[(1, 5, 0, "a1"), (2, 1, 7, "a2")]);
+    let of_hill = self::counts(1, "Hill", &[(1, 2, 0, "a1")]);
+    let (report, like) = (act(Act::Report, 1), act(Act::Vote, 1));
+    let (drain, feed) = (act(Act::Drain, 1 << 16), act(Act::Feed, 1 << 16));
+    let (switch, back) = (act(Act::Switch, 1), act(Act::Switch, 0));
+    let (a_little, flush) = (act(Act::Write, 1), act(Act::Flush, 0));
+    let (crash, wait) = (act(Act::Crash, 0), act(Act::Tick, 60_000_000));
+    let join = act(Act::Down, 1);
+    let each_says_it = |entries: &Vec<u8>| {
+        let parts = [&up, &drain, &switch, &up, entries, &back, entries, &drain];
+        parts.into_iter().flatten().copied().collect()
+    };
+    let others: [Vec<&Vec<u8>>; 7] = [
+        vec![&up, &drain, &updates, &counts, &drain],
+        vec![&up, &drain, &report, &updates, &drain],
+        vec![&up, &drain, &like, &of_hill, &wait, &drain],
+        vec![&report, &a_little, &flush, &crash],
+        vec![&like, &a_little, &flush, &crash],
+        vec![&report, &like, &join, &feed, &report, &like, &wait, &feed],
+        vec![&report, &like, &wait, &feed, &join, &like, &join, &feed],
+    ];
+    let others = others.map(|parts| parts.into_iter().flatten().copied().collect());
+    let mut seeds = vec![each_says_it(&updates), each_says_it(&counts)];
+    seeds.extend(others);
+    seeds
 }
 
 /// A file as a server leaves it: its owner, batches, and now and then a later run.
@@ -493,6 +772,14 @@ fn journal_file(record_count: u64) -> Vec<u8> {
 
 fn journals() -> Vec<Vec<u8>> {
     let (one, three, seven) = (journal_file(1), journal_file(3), journal_file(7));
+    let mut of_counters = one.clone();
+    let batch = [
+        counts(1, "Hill", &[(1, 2, 0, "Zeus"), (2, 0, 1, "é")]),
+        commit_of(Lane::Counters, 1, &vector(&[("Hill", 1, 2)])),
+        updates(1, "Hill", &[(1, 995, "kiwi")]),
+    ]
+    .concat();
+    write_record(&mut of_counters, Kind::Batch, 2, 0, &batch);
     let mut of_other_kinds = one.clone();
     write_record(&mut of_other_kinds, Kind::Unknown(200), 2, 0, b"later");
     write_record(&mut of_other_kinds, Kind::Unknown(100), 3, 0, b"");
@@ -524,6 +811,7 @@ fn journals() -> Vec<Vec<u8>> {
         one,
         three,
         seven,
+        of_counters,
     ]
 }
 

@@ -3,7 +3,9 @@
 use crate::Verdict;
 use std::collections::BTreeSet;
 use wherd_core::{LinkFault, LinkIndex, Replica, Settings};
-use wherd_proto::frame::{self, Frame, FrameError, HEADER_BYTES, UpdatesWriter, WireVector};
+use wherd_proto::frame::{
+    self, CountsWriter, Frame, FrameError, HEADER_BYTES, Lane, UpdatesWriter, WireVector,
+};
 use wherd_proto::{Origin, ServerName};
 
 /// The longest frame here: as short as BUCKETS allow.
@@ -22,7 +24,7 @@ pub fn frame(bytes: &[u8]) -> Verdict {
         check_alone(&rest[..taken], &frame);
         if let Some(anew) = encode(&frame) {
             assert!(
-                anew.len() <= taken,
+                anew.len() <= taken + bytes_of_earlier_version(&frame),
                 "nothing is written longer than need be"
             );
             let whole = Ok(Some((frame, anew.len())));
@@ -30,6 +32,15 @@ pub fn frame(bytes: &[u8]) -> Verdict {
         }
         verdict = Verdict::Accepted;
         rest = &rest[taken..];
+    }
+}
+
+/// How much longer a frame of an earlier version may be when it is written by this one: a HELLO that
+/// ends before the counters has an empty vector then.
+fn bytes_of_earlier_version(frame: &Frame<'_>) -> usize {
+    match frame {
+        Frame::Hello(hello) => usize::from(hello.counters_reflected.is_empty()),
+        _ => 0,
     }
 }
 
@@ -76,21 +87,34 @@ pub(crate) fn encode(frame: &Frame<'_>) -> Option<Vec<u8>> {
             }
             writer.end();
         }
-        Frame::Commit { number, reflected } => frame::write_commit(&mut out, *number, reflected),
-        Frame::Have(reflected) => frame::write_have(&mut out, reflected),
+        Frame::Counts(counts) => {
+            let mut writer = CountsWriter::begin(&mut out, counts.number);
+            for (origin, count) in &counts.entries {
+                writer.push(*origin as u32, &counts.origins[*origin], count);
+            }
+            writer.end();
+        }
+        Frame::Commit {
+            lane,
+            number,
+            reflected,
+        } => frame::write_commit(&mut out, *lane, *number, reflected),
+        Frame::Have(lane, reflected) => frame::write_have(&mut out, *lane, reflected),
         Frame::Ping(value) => frame::write_ping(&mut out, *value),
         Frame::Pong(value) => frame::write_pong(&mut out, *value),
-        Frame::Kept(sequence) => frame::write_kept(&mut out, *sequence),
+        Frame::Kept(lane, sequence) => frame::write_kept(&mut out, *lane, *sequence),
         Frame::Superseded(incarnation) => frame::write_superseded(&mut out, *incarnation),
         Frame::Digest {
+            lane,
             reflected_hash,
             digest,
-        } => frame::write_digest(&mut out, *reflected_hash, *digest),
+        } => frame::write_digest(&mut out, *lane, *reflected_hash, *digest),
         Frame::Buckets {
+            lane,
             reflected_hash,
             is_answer,
             buckets,
-        } => frame::write_buckets(&mut out, *reflected_hash, *is_answer, buckets),
+        } => frame::write_buckets(&mut out, *lane, (*reflected_hash, *is_answer), buckets),
         Frame::Clock(wall_ns) => frame::write_clock(&mut out, *wall_ns),
         Frame::Links(states) => {
             frame::write_links(&mut out, &states.iter().collect::<Vec<_>>());
@@ -106,7 +130,7 @@ const MAX_ORIGINS: usize = 6;
 
 /// What COMMITs raise is the maximum, in whichever order and however often they come; a HAVE
 /// raises nothing; too many origins, numbers that this run never gave, and newer runs of this very
-/// server change nothing.
+/// server change nothing. In either lane, and the other one has no part in it.
 ///
 /// The first byte is the length of the first vector's encoding; the rest is the second's.
 pub fn vectors(bytes: &[u8]) -> Verdict {
@@ -114,34 +138,45 @@ pub fn vectors(bytes: &[u8]) -> Verdict {
         return Verdict::Refused;
     };
     let (first, second) = rest.split_at(rest.len().min(usize::from(*len)));
-    let (first, second) = (have(first), have(second));
-    let (Some(Frame::Have(a)), Some(Frame::Have(b))) = (read(&first), read(&second)) else {
+    let (Some(a), Some(b)) = (read_vector(first), read_vector(second)) else {
         return Verdict::Refused;
     };
-    let commits = [&[&a, &b][..], &[&b, &a], &[&a, &b, &a, &b]];
-    let [once, turned, repeated] = commits.map(reflected_after);
+    let [of_positions, of_counters] = Lane::ALL.map(|lane| joined(lane, &a, &b));
+    assert_eq!(of_positions, of_counters);
+    of_positions.map_or(Verdict::Refused, |_| Verdict::Accepted)
+}
+
+/// What a new server reflects of a lane after COMMITs of both; `None` where it refuses one.
+fn joined(lane: Lane, a: &WireVector, b: &WireVector) -> Option<WireVector> {
+    let commits = [&[a, b][..], &[b, a], &[a, b, a, b]];
+    let [once, turned, repeated] = commits.map(|commits| reflected_after(lane, commits));
     if let (Some(once), Some(turned)) = (&once, &turned) {
         assert_eq!(once, turned);
-        assert_eq!(*once, maximum(&a, &b));
+        assert_eq!(*once, maximum(a, b));
     }
     assert_eq!(once.is_some(), turned.is_some());
     assert_eq!(once, repeated);
-    once.map_or(Verdict::Refused, |_| Verdict::Accepted)
+    once
 }
 
-/// A HAVE with any payload.
-fn have(payload: &[u8]) -> Vec<u8> {
-    let length = (payload.len() as u32 + 1).to_le_bytes();
-    [&length[..], &[5], payload].concat()
+/// What is read from a HAVE with any payload, which is the same in both lanes.
+fn read_vector(payload: &[u8]) -> Option<WireVector> {
+    let [of_positions, of_counters] =
+        [(5, Lane::Positions), (136, Lane::Counters)].map(|(kind, lane)| {
+            let length = (payload.len() as u32 + 1).to_le_bytes();
+            let have = [&length[..], &[kind], payload].concat();
+            match frame::decode(&have, 1 << 20) {
+                Ok(Some((Frame::Have(of, vector), _))) if of == lane => Some(vector),
+                Err(FrameError::Malformed("HAVE")) => None,
+                other => panic!("{other:?} of a HAVE"),
+            }
+        });
+    assert_eq!(of_positions, of_counters);
+    of_positions
 }
 
-fn read(frame: &[u8]) -> Option<Frame<'_>> {
-    let decoded = frame::decode(frame, 1 << 20).ok().flatten();
-    decoded.map(|(frame, _)| frame)
-}
-
-/// What a new server reflects after these COMMITs; `None` where it refuses one.
-fn reflected_after(commits: &[&WireVector]) -> Option<WireVector> {
+/// What a new server reflects of a lane after these COMMITs; `None` where it refuses one.
+fn reflected_after(lane: Lane, commits: &[&WireVector]) -> Option<WireVector> {
     let me = Origin {
         server: ServerName::new("Hill").expect("a name"),
         incarnation: 1,
@@ -155,32 +190,15 @@ fn reflected_after(commits: &[&WireVector]) -> Option<WireVector> {
     replica
         .link_up(link, &WireVector::new(), 0, &mut effects)
         .expect("an empty vector is always taken");
-    let mut known = BTreeSet::from([&me]);
+    let mut known = BTreeSet::from([me.clone()]);
     for vector in commits {
-        let before = replica.reflected();
-        let mut heard = known.clone();
-        heard.extend(vector.keys());
-        let is_newer = |o: &&Origin| o.server == me.server && o.incarnation > me.incarnation;
-        let expected = if let Some(newer) = vector.keys().find(is_newer) {
-            Err(LinkFault::NewerRun {
-                incarnation: newer.incarnation,
-            })
-        } else if heard.len() > MAX_ORIGINS {
-            Err(LinkFault::TooManyOrigins { max: MAX_ORIGINS })
-        } else {
-            known = heard;
-            match vector.get(&me) {
-                Some(sequence @ 1..) => Err(LinkFault::NotNumbered {
-                    sequence: *sequence,
-                    numbered: 0,
-                }),
-                _ => Ok(()),
-            }
-        };
-        let have = Frame::Have((*vector).clone());
+        let before = replica.reflected_of(lane);
+        let expected = fault_of(vector, &me, &mut known);
+        let have = Frame::Have(lane, (*vector).clone());
         assert_eq!(replica.receive(link, &have, 0, &mut effects), expected);
-        assert_eq!(replica.reflected(), before, "a HAVE raises nothing");
+        assert_eq!(replica.reflected_of(lane), before, "a HAVE raises nothing");
         let commit = Frame::Commit {
+            lane,
             number: 0,
             reflected: (*vector).clone(),
         };
@@ -190,10 +208,39 @@ fn reflected_after(commits: &[&WireVector]) -> Option<WireVector> {
         } else {
             before
         };
-        assert_eq!(replica.reflected(), after);
+        assert_eq!(replica.reflected_of(lane), after);
         expected.ok()?;
     }
-    Some(replica.reflected())
+    let mut others = Lane::ALL.into_iter().filter(|other| *other != lane);
+    assert!(others.all(|other| replica.reflected_of(other).is_empty()));
+    Some(replica.reflected_of(lane))
+}
+
+/// What is wrong with a vector for a server that has numbered nothing and heard of `known`, to
+/// which it adds.
+fn fault_of(
+    vector: &WireVector,
+    me: &Origin,
+    known: &mut BTreeSet<Origin>,
+) -> Result<(), LinkFault> {
+    let is_newer = |o: &&Origin| o.server == me.server && o.incarnation > me.incarnation;
+    if let Some(newer) = vector.keys().find(is_newer) {
+        let incarnation = newer.incarnation;
+        return Err(LinkFault::NewerRun { incarnation });
+    }
+    let mut heard = known.clone();
+    heard.extend(vector.keys().cloned());
+    if heard.len() > MAX_ORIGINS {
+        return Err(LinkFault::TooManyOrigins { max: MAX_ORIGINS });
+    }
+    *known = heard;
+    match vector.get(me) {
+        Some(sequence @ 1..) => Err(LinkFault::NotNumbered {
+            sequence: *sequence,
+            numbered: 0,
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// The higher sequence of each origin; one that has none is left out.

@@ -1,12 +1,23 @@
 //! What a neighbour may do to a server: any frames, in any order, on links that come and go.
 
+mod claim;
+mod counting;
+mod follower;
+mod journal;
+mod positions;
+mod side;
+
 use crate::Verdict;
 use crate::frames::maximum;
-use std::cmp::Ordering;
+use claim::Claim;
+use counting::{Counter, Tally};
+use journal::Journal;
+use positions::Held;
+use side::Side;
 use std::collections::BTreeMap;
-use wherd_core::{Effect, JournalFile, LinkFault, LinkIndex, Outcome, Replica, Settings};
-use wherd_proto::frame::{self, Frame, Hello, Updates, WireVector};
-use wherd_proto::{AtText, AtTexts, Origin, Report, Request, ServerName};
+use wherd_core::{Effect, LinkFault, LinkIndex, Replica, Settings};
+use wherd_proto::frame::{self, Frame, Hello, Lane, LinkState, WireVector};
+use wherd_proto::{Origin, ServerName};
 
 /// The longest frame of a link, as the configuration's default.
 const LIMIT: usize = 1 << 20;
@@ -14,17 +25,26 @@ const LIMIT: usize = 1 << 20;
 const LINKS: usize = 3;
 const FOLLOWER: LinkIndex = LinkIndex(2);
 const MAX_CLIENTS: usize = 8;
+const MAX_ARTICLES: usize = 8;
 const MAX_ORIGINS: usize = 8;
 /// What every wall clock here shows.
 const NOW_NS: i64 = 1_000_000_000_000;
+/// How long votes wait for others to go with them, and what that is rounded up by.
+const COUNTERS_WAIT_NS: u64 = 50_000_000;
+const WAIT_STEP_NS: u64 = 2_000_000;
 /// How often a link is drained before it is said never to fall silent.
 const MAX_DRAINS: usize = 1000;
 
-/// Whatever a neighbour sends: what is held of each client is the newest of what was taken; what is
-/// reflected never goes back and is raised by COMMITs only; a frame that faults has no effect;
-/// what is sent on is the newest and whole; a link that has something to send was asked to be drained
-/// and falls silent in the end; origins and clients are bounded. After a crash at any moment the
-/// journal has what was said to be kept.
+/// What there is one of for each lane, by `lane as usize`.
+type PerLane<T> = [T; 2];
+
+/// Whatever a neighbour sends: what is held of each client is the newest of what was taken, and
+/// so is what each run of a server counted of each article; what is reflected never goes back and is
+/// raised by COMMITs only, each lane by its own; a frame that faults has no effect; what is sent
+/// on is the newest and whole, and nothing that the other side said to have; a link that has
+/// something to send was asked to be drained, or will be in time, and falls silent in the end;
+/// origins, clients and articles are bounded. After a crash at any moment the journal has what was
+/// said to be kept, and in the end a server that keeps the rules has all that there is.
 ///
 /// The bytes are frames, one after another. HELLO brings a link up; REFUSAL, which has no place on
 /// it, takes it down. PING does nothing to a replica, so its value says what else happens before
@@ -33,7 +53,11 @@ pub fn link(bytes: &[u8]) -> Verdict {
     let mut world = World::new();
     let (mut rest, mut verdict) = (bytes, Verdict::Refused);
     while let Ok(Some((frame, taken))) = frame::decode(rest, LIMIT) {
-        if world.take(&frame) && matches!(frame, Frame::Updates(_) | Frame::Commit { .. }) {
+        let is_telling = matches!(
+            frame,
+            Frame::Updates(_) | Frame::Counts(_) | Frame::Commit { .. }
+        );
+        if world.take(&frame) && is_telling {
             verdict = Verdict::Accepted;
         }
         rest = &rest[taken..];
@@ -45,91 +69,53 @@ pub fn link(bytes: &[u8]) -> Verdict {
 /// A server, what it must hold, and those around it.
 struct World {
     replica: Replica,
-    /// The links of the stranger, and the one whose turn it is.
+    settings: Settings,
+    /// The link of the stranger whose turn it is.
     current: LinkIndex,
-    is_up: [bool; LINKS],
-    /// Links that a drain was asked for and that have not been drained to their end.
-    is_ready: [bool; LINKS],
-    /// The number of the last UPDATES that came, by link.
-    last_updates: [u64; LINKS],
+    sides: [Side; LINKS],
     newest: BTreeMap<Vec<u8>, Held>,
-    reflected: WireVector,
+    counts: BTreeMap<Counter, Tally>,
+    reflected: PerLane<WireVector>,
+    /// Whether something changed that was reflected already: then somebody lied in a COMMIT, or
+    /// told two things of one number, and only digests make up for it.
+    is_repair_due: PerLane<bool>,
+    /// What anybody ever said of links.
+    link_states: Vec<LinkState>,
     follower: Replica,
+    follower_now_ns: u64,
     journal: Journal,
     now_ns: u64,
     is_tracing: bool,
-}
-
-/// The newest report of a client, in order of precedence.
-#[derive(Clone, Debug)]
-struct Held {
-    ordered_at_ns: i64,
-    origin: Origin,
-    sequence: u64,
-    /// Its text; several where a stranger told several of one update, and any of them may be held.
-    texts: Vec<Vec<u8>>,
-}
-
-/// The files of a journal, and what they must have after a crash.
-#[derive(Default)]
-struct Journal {
-    /// The current file, and how much of it is on the disk.
-    current: Vec<u8>,
-    flushed_bytes: usize,
-    /// The file that is being written to take its place.
-    next: Option<Vec<u8>>,
-    /// The updates that this run numbered, and of each client all that was ever taken.
-    own: Vec<(Vec<u8>, Held)>,
-    taken: BTreeMap<Vec<u8>, Vec<Held>>,
-}
-
-impl Held {
-    fn precedence(&self) -> (i64, &Origin, u64) {
-        (self.ordered_at_ns, &self.origin, self.sequence)
-    }
-
-    fn may_be(&self, text: &[u8]) -> bool {
-        self.texts.iter().any(|own| own == text)
-    }
-
-    /// Whether it says that its client is forgotten, where `quantity` is all or any of its texts.
-    fn is_forgotten(&self, quantity: fn(&[bool]) -> bool) -> bool {
-        let is_forgotten =
-            |text: &Vec<u8>| AtText::parse(text).is_some_and(|(at, _)| at.is_forgotten());
-        quantity(&self.texts.iter().map(is_forgotten).collect::<Vec<_>>())
-    }
-}
-
-fn all(of: &[bool]) -> bool {
-    of.iter().all(|is| *is)
-}
-
-fn any(of: &[bool]) -> bool {
-    of.contains(&true)
 }
 
 impl World {
     fn new() -> Self {
         let settings = Settings {
             max_clients: MAX_CLIENTS,
+            max_articles: MAX_ARTICLES,
             max_origins: MAX_ORIGINS,
+            counters_wait_ns: COUNTERS_WAIT_NS,
             has_journal: true,
             digest_interval_ns: 1 << 20,
             ..Settings::default()
         };
         let of_follower = Settings {
             max_origins: 2 * MAX_ORIGINS,
+            has_journal: false,
             ..settings
         };
         let mut world = Self {
             replica: Replica::new(&origin("Hill"), LINKS, settings, (1, 2)),
+            settings,
             current: LinkIndex(0),
-            is_up: [false; LINKS],
-            is_ready: [false; LINKS],
-            last_updates: [0; LINKS],
+            sides: Default::default(),
             newest: BTreeMap::new(),
-            reflected: WireVector::new(),
+            counts: BTreeMap::new(),
+            reflected: PerLane::default(),
+            is_repair_due: PerLane::default(),
+            link_states: Vec::new(),
             follower: Replica::new(&origin("Smith"), 1, of_follower, (3, 4)),
+            follower_now_ns: 0,
             journal: Journal::default(),
             now_ns: 0,
             is_tracing: false,
@@ -142,7 +128,7 @@ impl World {
     /// Takes a frame of the stranger; whether it had its effect.
     fn take(&mut self, frame: &Frame<'_>) -> bool {
         let is_taken = match frame {
-            Frame::Hello(hello) => self.greet(hello),
+            Frame::Hello(hello) => self.bring_up(self.current, hello),
             Frame::Ping(value) => self.act(*value),
             frame => self.receive(self.current, frame),
         };
@@ -150,34 +136,33 @@ impl World {
         is_taken
     }
 
-    fn greet(&mut self, hello: &Hello) -> bool {
-        let is_up = self.bring_up(self.current, &hello.reflected);
-        if is_up && hello.wants_kept {
-            let mut effects = Vec::new();
-            self.replica
-                .tell_kept(self.current, &hello.origin, &mut effects);
-            self.perform(&effects);
-        }
-        is_up
-    }
-
-    fn bring_up(&mut self, link: LinkIndex, theirs: &WireVector) -> bool {
+    fn bring_up(&mut self, link: LinkIndex, hello: &Hello) -> bool {
         self.take_down(link);
         let mut effects = Vec::new();
-        let is_up = self
+        let fault = self
             .replica
-            .link_up(link, theirs, self.now_ns, &mut effects)
-            .is_ok();
-        self.is_up[link.0] = is_up;
-        assert!(is_up || effects.is_empty());
+            .link_up(link, hello, self.now_ns, &mut effects)
+            .err();
+        let claims = Claim::of_hello(hello);
+        if fault.is_none() {
+            self.sides[link.0] = Side::of(hello);
+            assert!(claims.iter().all(|claim| self.is_right(link, claim, fault)));
+        } else {
+            assert!(effects.is_empty());
+            assert!(claims.iter().any(|claim| self.is_right(link, claim, fault)));
+        }
         self.perform(&effects);
-        is_up
+        if fault.is_none() && hello.wants_kept {
+            let mut effects = Vec::new();
+            self.replica.tell_kept(link, &hello.origin, &mut effects);
+            self.perform(&effects);
+        }
+        fault.is_none()
     }
 
     fn take_down(&mut self, link: LinkIndex) {
         self.replica.link_down(link);
-        (self.is_up[link.0], self.is_ready[link.0]) = (false, false);
-        self.last_updates[link.0] = 0;
+        self.sides[link.0] = Side::default();
     }
 
     /// The low four bits say what happens, the others how.
@@ -187,204 +172,116 @@ impl World {
             0 => self.current = LinkIndex(how as usize % 2),
             1 => _ = self.drain(self.current, how as usize % (1 << 17)),
             2 => self.tick(how % (1 << 40)),
-            3 => self.take_down(self.current),
+            3 if how.is_multiple_of(2) => self.take_down(self.current),
+            3 => self.join_follower(),
             4 => self.report(how),
-            5 => self.feed_follower(how as usize % (1 << 17)),
-            6 => self.hear_follower(how),
+            5 => _ = self.feed_follower(how as usize % (1 << 17), true),
+            6 => self.hear_follower(how % (1 << 30), true),
             7 => self.write_journal(how as usize % (1 << 17)),
             8 => self.flush_journal(),
             9 => self.begin_next(how as usize % (1 << 10)),
             10 => self.compact(),
             11 => self.crash(),
             12 => self.forget(how),
-            _ => {
+            13 => {
                 self.is_tracing = !self.is_tracing;
                 self.replica.set_tracing(self.is_tracing);
             }
+            14 => self.vote(how),
+            _ => self.set_counters_wait([COUNTERS_WAIT_NS, 0][how as usize % 2]),
         }
         true
     }
 
     fn receive(&mut self, link: LinkIndex, frame: &Frame<'_>) -> bool {
-        let before = (self.replica.digest().total(), self.replica.clients_count());
+        let is_up = self.sides[link.0].is_up;
+        let before = self.tables();
         let mut effects = Vec::new();
-        let received = self.replica.receive(link, frame, self.now_ns, &mut effects);
-        if self.is_up[link.0] {
-            self.check_fault(link, frame, received.err());
-        }
-        if received.is_err() {
-            let after = (self.replica.digest().total(), self.replica.clients_count());
-            assert_eq!(before, after, "a frame that faults has no effect");
-            assert_eq!(self.replica.reflected(), self.reflected);
+        let fault = self
+            .replica
+            .receive(link, frame, self.now_ns, &mut effects)
+            .err();
+        let is_right = !is_up || self.is_right(link, &Claim::of(frame), fault);
+        assert!(is_right, "{fault:?} for {frame:?}");
+        if fault.is_some() {
+            assert_eq!(before, self.tables(), "a frame that faults has no effect");
             assert!(effects.is_empty());
             self.take_down(link);
             return false;
         }
-        if self.is_up[link.0] {
-            match frame {
-                Frame::Updates(updates) => self.expect_updates(updates),
-                Frame::Commit { reflected, .. } => {
-                    self.reflected = maximum(&self.reflected, reflected);
-                }
-                _ => {}
-            }
+        if is_up {
+            self.expect(frame);
+            self.sides[link.0].note_received(frame);
+        }
+        if let Frame::Links(states) = frame {
+            self.link_states.extend(states.iter().cloned());
         }
         self.perform(&effects);
-        self.is_up[link.0]
+        is_up
     }
 
-    /// A frame has a fault where one can be seen, and only there.
-    fn check_fault(&mut self, link: LinkIndex, frame: &Frame<'_>, fault: Option<LinkFault>) {
+    /// What is held, in a few numbers.
+    fn tables(&self) -> (PerLane<(u64, WireVector)>, [usize; 3]) {
+        let of_lane = |lane| {
+            let digest = self.replica.digest_of(lane).total();
+            (digest, self.replica.reflected_of(lane))
+        };
+        let counts = [
+            self.replica.clients_count(),
+            self.replica.articles_count(),
+            self.replica.counters_count(),
+        ];
+        (Lane::ALL.map(of_lane), counts)
+    }
+
+    /// Whether what a frame claims has this fault, or none.
+    fn is_right(&self, link: LinkIndex, claim: &Claim<'_>, fault: Option<LinkFault>) -> bool {
         let me = origin("Hill");
-        let (vector, number, told) = match frame {
-            Frame::Updates(updates) => {
-                let number = updates.number.saturating_sub(1);
-                let own = updates
-                    .entries
-                    .iter()
-                    .filter(|(o, _)| updates.origins[*o] == me);
-                (None, number, own.map(|(_, update)| update.sequence).max())
-            }
-            Frame::Commit { number, reflected } => (Some(reflected), *number, None),
-            Frame::Have(reflected) => (Some(reflected), 0, None),
-            Frame::Kept(sequence) => (None, 0, Some(*sequence)),
-            _ => (None, 0, None),
-        };
-        let told = told.or_else(|| vector?.get(&me).copied()).unwrap_or(0);
-        let last = &mut self.last_updates[link.0];
-        let is_numbered = told <= self.replica.sequence();
-        let of_vector = vector.into_iter().flat_map(|vector| vector.keys());
-        let of_updates = match frame {
-            Frame::Updates(updates) => updates.origins.as_slice(),
-            _ => &[],
-        };
-        let is_superseded = of_vector
-            .chain(of_updates)
-            .any(|o| o.server == me.server && o.incarnation > me.incarnation);
+        let last = self.sides[link.0].lanes[claim.lane as usize].last_number;
+        let sequence_here = self.replica.sequence_of(claim.lane);
+        let is_newer = |o: &&Origin| o.server == me.server && o.incarnation > me.incarnation;
+        let is_superseded = claim.origins.iter().any(is_newer);
         match fault {
             None => {
-                let is_sound = is_numbered && !is_superseded && number <= *last;
-                assert!(is_sound, "what has a fault was taken");
+                let has_fault = is_superseded || claim.is_out_of_place;
+                !has_fault && claim.own_sequence <= sequence_here && claim.frames_before <= last
             }
-            Some(LinkFault::NotNumbered { .. }) => assert!(!is_numbered),
-            Some(LinkFault::Gap { expected }) => assert!(expected == *last + 1 && number > *last),
-            Some(LinkFault::OutOfPlace) => {
-                assert!(matches!(
-                    frame,
-                    Frame::Hello(_) | Frame::Refusal(_) | Frame::Superseded(_)
-                ));
+            Some(LinkFault::NotNumbered { sequence, numbered }) => {
+                numbered == sequence_here && numbered < sequence && sequence <= claim.own_sequence
             }
-            Some(LinkFault::NewerRun { .. }) => assert!(is_superseded),
+            Some(LinkFault::Gap { expected }) => expected == last + 1 && claim.frames_before > last,
+            Some(LinkFault::OutOfPlace) => claim.is_out_of_place,
+            Some(LinkFault::NewerRun { .. }) => is_superseded,
             // How many were heard of is not to be seen from here.
-            Some(LinkFault::TooManyOrigins { max }) => assert_eq!(max, MAX_ORIGINS),
-        }
-        if let (Frame::Updates(updates), None) = (frame, fault) {
-            *last = updates.number.max(*last);
+            Some(LinkFault::TooManyOrigins { max }) => max == MAX_ORIGINS,
         }
     }
 
-    fn expect_updates(&mut self, updates: &Updates<'_>) {
-        for (origin, update) in &updates.entries {
-            let held = Held {
-                ordered_at_ns: update.ordered_at_ns,
-                origin: updates.origins[*origin].clone(),
-                sequence: update.sequence,
-                texts: vec![update.at.as_bytes().to_vec()],
-            };
-            self.expect_newest(update.at.client(), held);
+    /// What a frame that was taken does to what must be held.
+    fn expect(&mut self, frame: &Frame<'_>) {
+        match frame {
+            Frame::Updates(updates) => self.expect_updates(updates),
+            Frame::Counts(counts) => self.expect_counts(counts),
+            Frame::Commit {
+                lane, reflected, ..
+            } => {
+                let own = &mut self.reflected[*lane as usize];
+                *own = maximum(own, reflected);
+            }
+            _ => {}
         }
     }
 
-    /// Whether it is, or may be; of several texts of one update all are noted.
-    fn expect_newest(&mut self, client: &[u8], held: Held) -> bool {
-        let order = self
-            .newest
-            .get(client)
-            .map(|other| held.precedence().cmp(&other.precedence()));
-        if order == Some(Ordering::Less) {
-            return false;
-        }
-        let taken = self.journal.taken.entry(client.to_vec()).or_default();
-        taken.push(held.clone());
-        match (order, self.newest.get_mut(client)) {
-            (Some(Ordering::Equal), Some(other)) => other.texts.extend(held.texts),
-            _ => _ = self.newest.insert(client.to_vec(), held),
-        }
-        order != Some(Ordering::Equal)
+    /// Whether a number is reflected already: what it stands for should be held then.
+    fn is_reflected(&self, lane: Lane, origin: &Origin, sequence: u64) -> bool {
+        let reflected = self.reflected[lane as usize].get(origin);
+        reflected.is_some_and(|reflected| *reflected >= sequence)
     }
 
-    /// A client of this server reports: one of sixteen, at one of some times around now.
-    fn report(&mut self, how: u64) {
-        let (client, seconds) = (how % 16, 990 + (how >> 4) % 32);
-        let line = format!("IAMAT c{client} +1-{} {seconds}", how % 91);
-        let Ok(Request::IAmAt(report)) = Request::parse(line.as_bytes()) else {
-            panic!("no report: {line}");
-        };
-        let (mut texts, mut outcomes, mut effects) = (AtTexts::default(), Vec::new(), Vec::new());
-        texts.write(&[report], NOW_NS);
-        let reports = std::iter::once(&report).zip(texts.iter());
-        self.replica
-            .report(reports, NOW_NS, self.now_ns, &mut outcomes, &mut effects);
-        let text = texts.iter().next().map(|at| at.as_bytes().to_vec());
-        let expected = self.expect_report(&report, text.unwrap_or_default());
-        assert_eq!(outcomes, [expected]);
-        self.perform(&effects);
-    }
-
-    fn expect_report(&mut self, report: &Report<'_>, text: Vec<u8>) -> Outcome {
-        let is_known = self.newest.contains_key(report.client);
-        if self.newest.len() >= MAX_CLIENTS && !is_known {
-            return Outcome::Full;
-        }
-        let me = origin("Hill");
-        let sequence = self.reflected.get(&me).map_or(1, |last| last + 1);
-        let held = Held {
-            ordered_at_ns: report
-                .reported_at
-                .saturating_ns()
-                .min(NOW_NS + 5_000_000_000),
-            origin: me.clone(),
-            sequence,
-            texts: vec![text],
-        };
-        self.journal
-            .own
-            .push((report.client.to_vec(), held.clone()));
-        self.reflected.insert(me, sequence);
-        if self.expect_newest(report.client, held) {
-            Outcome::Accepted
-        } else {
-            Outcome::Older
-        }
-    }
-
-    /// One of the clients of [`World::report`] is forgotten, if it is known.
-    fn forget(&mut self, how: u64) {
-        let client = format!("c{}", how % 16).into_bytes();
-        let is_known = self.replica.locate(&client, NOW_NS).is_some();
-        let held = self.newest.get(&client).filter(|_| is_known);
-        let expected = held.map(|held| held.ordered_at_ns.saturating_add(1).max(NOW_NS));
-        let mut effects = Vec::new();
-        let is_forgotten = self
-            .replica
-            .forget(&client, NOW_NS, self.now_ns, &mut effects);
-        assert_eq!(is_forgotten, expected.is_some());
-        if let Some(ordered_at_ns) = expected {
-            let me = origin("Hill");
-            let sequence = self.reflected.get(&me).map_or(1, |last| last + 1);
-            let mut text = Vec::new();
-            AtText::write_forgotten(&mut text, &client, ordered_at_ns);
-            let held = Held {
-                ordered_at_ns,
-                origin: me.clone(),
-                sequence,
-                texts: vec![text],
-            };
-            self.reflected.insert(me, sequence);
-            self.journal.own.push((client.clone(), held.clone()));
-            self.expect_newest(&client, held);
-        }
-        self.perform(&effects);
+    /// The number of what this run does next.
+    fn next_sequence(&self, lane: Lane) -> u64 {
+        let last = self.reflected[lane as usize].get(&origin("Hill"));
+        last.map_or(1, |last| last + 1)
     }
 
     fn tick(&mut self, after_ns: u64) {
@@ -405,8 +302,9 @@ impl World {
         for effect in effects {
             match effect {
                 Effect::LinkReady(link) => {
-                    assert!(!self.is_ready[link.0], "asked for again");
-                    self.is_ready[link.0] = true;
+                    let side = &mut self.sides[link.0];
+                    assert!(!side.is_ready, "asked for again");
+                    side.is_ready = true;
                 }
                 Effect::JournalReady | Effect::Kept => {}
                 Effect::Traced(trace) => {
@@ -423,259 +321,123 @@ impl World {
     fn drain(&mut self, link: LinkIndex, max_bytes: usize) -> (Vec<u8>, bool) {
         let (mut out, mut effects) = (Vec::new(), Vec::new());
         let has_more = self.replica.drain(link, &mut out, max_bytes, &mut effects);
-        self.is_ready[link.0] = has_more;
-        assert!(self.is_up[link.0] || (out.is_empty() && !has_more));
+        let side = &mut self.sides[link.0];
+        side.is_ready = has_more;
+        assert!(side.is_up || (out.is_empty() && !has_more));
         self.perform(&effects);
         let mut rest = out.as_slice();
         while let Some((frame, taken)) = frame::decode(rest, LIMIT).expect("our own frames") {
             self.check_sent(&frame);
+            self.sides[link.0].check_sent(&frame, &self.reflected);
             rest = &rest[taken..];
         }
         assert!(rest.is_empty(), "half a frame is never sent");
+        if !has_more {
+            self.sides[link.0].note_silence();
+        }
         (out, has_more)
     }
 
-    /// What is sent of a client is what is held, and nobody is told of more than is reflected.
+    /// What is sent is what is held, and nobody is told of more than is reflected.
     fn check_sent(&self, frame: &Frame<'_>) {
         match frame {
-            Frame::Updates(updates) => {
-                assert!(!updates.entries.is_empty());
-                for (origin, update) in &updates.entries {
-                    let held = &self.newest[update.at.client()];
-                    assert!(held.may_be(update.at.as_bytes()));
-                    assert_eq!(held.origin, updates.origins[*origin]);
-                    let numbers = (update.sequence, update.ordered_at_ns);
-                    assert_eq!((held.sequence, held.ordered_at_ns), numbers);
-                }
-            }
-            Frame::Have(vector)
+            Frame::Updates(updates) => self.check_updates(updates),
+            Frame::Counts(counts) => self.check_counts(counts),
+            Frame::Have(lane, vector)
             | Frame::Commit {
-                reflected: vector, ..
-            } => assert_eq!(maximum(vector, &self.reflected), self.reflected),
-            Frame::Kept(sequence) => {
-                assert!(
-                    self.reflected
-                        .values()
-                        .any(|reflected| sequence <= reflected)
-                );
+                lane,
+                reflected: vector,
+                ..
+            } => {
+                let own = &self.reflected[*lane as usize];
+                assert_eq!(maximum(vector, own), *own);
             }
-            Frame::Digest { digest, .. } => assert_eq!(*digest, self.replica.digest().total()),
-            Frame::Buckets { buckets, .. } => assert_eq!(buckets, self.replica.digest().buckets()),
+            Frame::Digest { lane, digest, .. } => {
+                assert_eq!(*digest, self.replica.digest_of(*lane).total());
+            }
+            Frame::Buckets { lane, buckets, .. } => {
+                assert_eq!(buckets, self.replica.digest_of(*lane).buckets());
+            }
+            Frame::Links(states) => {
+                assert!(states.iter().all(|state| self.link_states.contains(state)));
+            }
+            Frame::Kept(..) => {}
             other => panic!("a replica never sends {other:?}"),
         }
     }
 
-    /// The follower takes what its link has, and faults only where somebody made up its own numbers.
-    fn feed_follower(&mut self, max_bytes: usize) {
-        let (out, _) = self.drain(FOLLOWER, max_bytes);
-        let mut rest = out.as_slice();
-        while let Some((frame, taken)) = frame::decode(rest, LIMIT).expect("our own frames") {
-            let received =
-                self.follower
-                    .receive(LinkIndex(0), &frame, self.now_ns, &mut Vec::new());
-            if let Err(fault) = received {
-                let is_made_up = matches!(
-                    fault,
-                    LinkFault::NotNumbered { .. } | LinkFault::NewerRun { .. }
-                );
-                assert!(is_made_up, "{fault}");
-                return self.join_follower();
-            }
-            rest = &rest[taken..];
-        }
-    }
-
-    /// Connects the follower anew, where both sides will have it.
-    fn join_follower(&mut self) {
-        let theirs = self.follower.reflected();
-        self.follower.link_down(LinkIndex(0));
-        if self.bring_up(FOLLOWER, &theirs) {
-            let joined =
-                self.follower
-                    .link_up(LinkIndex(0), &self.reflected, self.now_ns, &mut Vec::new());
-            if joined.is_err() {
-                self.take_down(FOLLOWER);
-            }
-        }
-    }
-
-    /// The follower says what it has to say.
-    fn hear_follower(&mut self, after_ns: u64) {
-        let at_ns = self.now_ns + after_ns % (1 << 30);
-        self.follower.tick(at_ns, NOW_NS, &mut Vec::new());
-        let mut out = Vec::new();
-        self.follower
-            .drain(LinkIndex(0), &mut out, 1 << 16, &mut Vec::new());
-        let mut rest = out.as_slice();
-        while let Some((frame, taken)) = frame::decode(rest, LIMIT).expect("our own frames") {
-            if !self.receive(FOLLOWER, &frame) {
-                return;
-            }
-            rest = &rest[taken..];
-        }
-    }
-
-    /// What the current file lacks goes to its end, not yet to the disk.
-    fn write_journal(&mut self, max_bytes: usize) {
-        let (out, _) = self.drain_journal(JournalFile::Current, max_bytes);
-        self.journal.current.extend(out);
-    }
-
-    fn flush_journal(&mut self) {
-        let mut effects = Vec::new();
-        self.replica.journal_flushed(&mut effects);
-        self.journal.flushed_bytes = self.journal.current.len();
-        self.perform(&effects);
-    }
-
-    /// Begins the next file, or goes on with it.
-    fn begin_next(&mut self, max_bytes: usize) {
-        if self.journal.next.is_none() {
-            let mut effects = Vec::new();
-            self.replica.begin_journal(&mut effects);
-            self.perform(&effects);
-        }
-        let (out, _) = self.drain_journal(JournalFile::Next, max_bytes);
-        self.journal.next.get_or_insert_default().extend(out);
-    }
-
-    /// Ends the next file, whether begun or not, which takes the place of the current one.
-    fn compact(&mut self) {
-        self.begin_next(0);
-        let mut file = self.journal.next.take().unwrap_or_default();
-        let mut drains = 0..MAX_DRAINS;
-        loop {
-            let (out, has_more) = self.drain_journal(JournalFile::Next, 1 << 16);
-            file.extend(out);
-            if !has_more {
-                break;
-            }
-            assert!(drains.next().is_some(), "the journal has no end");
-        }
-        (self.journal.flushed_bytes, self.journal.current) = (file.len(), file);
-        let mut effects = Vec::new();
-        self.replica.switch_journal(&mut effects);
-        self.perform(&effects);
-    }
-
-    fn drain_journal(&mut self, file: JournalFile, max_bytes: usize) -> (Vec<u8>, bool) {
-        let (mut out, mut effects) = (Vec::new(), Vec::new());
-        let has_more = self
-            .replica
-            .drain_journal(file, &mut out, max_bytes, &mut effects);
-        self.perform(&effects);
-        let mut rest = out.as_slice();
-        while let Some((frame, taken)) = frame::decode(rest, LIMIT).expect("our own frames") {
-            self.check_sent(&frame);
-            rest = &rest[taken..];
-        }
-        (out, has_more)
-    }
-
-    /// The run after a crash has, of each client, its newest kept report of this run or a newer
-    /// one that this run had taken.
-    fn crash(&mut self) {
-        let after = replayed(&self.journal.current[..self.journal.flushed_bytes]);
-        let kept = self.replica.kept_sequence(0);
-        assert!(kept <= self.replica.sequence());
-        assert!(after.reflected().get(&origin("Hill")).copied().unwrap_or(0) >= kept);
-        for (client, update) in &self.journal.own {
-            if update.sequence <= kept {
-                let located = after.locate(client, NOW_NS);
-                let is_it = |held: &&Held| match located {
-                    Some(located) => {
-                        held.may_be(located.at.as_bytes()) && held.origin == *located.origin
-                    }
-                    None => held.is_forgotten(all),
-                };
-                // Texts of one origin may be alike, but the newest of them is as good.
-                let held = self.journal.taken[client].iter().rfind(is_it);
-                assert!(held.is_some_and(|held| held.precedence() >= update.precedence()));
-            }
-        }
-    }
-
-    /// With all of it written, the journal has all that there is.
-    fn end_journal(&mut self) {
-        let mut drains = 0..MAX_DRAINS;
-        loop {
-            let (out, has_more) = self.drain_journal(JournalFile::Current, 1 << 16);
-            self.journal.current.extend(out);
-            if !has_more {
-                break;
-            }
-            assert!(drains.next().is_some(), "the journal has no end");
-        }
-        self.flush_journal();
-        self.crash();
-        assert_eq!(self.replica.kept_sequence(0), self.replica.sequence());
-        let after = replayed(&self.journal.current);
-        assert_eq!(after.digest().total(), self.replica.digest().total());
-        assert_eq!(after.reflected(), self.reflected);
-    }
-
     /// What holds after every step.
     fn check(&self) {
-        assert_eq!(self.replica.reflected(), self.reflected);
-        assert!(self.reflected.len() <= MAX_ORIGINS);
-        let known_count = |quantity| {
-            let known = self.newest.values();
-            known.filter(|held| !held.is_forgotten(quantity)).count()
-        };
-        let known_counts = known_count(any)..=known_count(all);
-        assert!(known_counts.contains(&self.replica.clients_count()));
-        for (index, is_ready) in self.is_ready.iter().enumerate() {
-            let counts = self.replica.link_counts(LinkIndex(index));
-            assert_eq!(counts.is_some(), self.is_up[index]);
-            let waiting_count = counts.map_or(0, |(_, waiting_count)| waiting_count);
-            assert!(
-                *is_ready || waiting_count == 0,
-                "nobody will drain link {index}"
-            );
-            // Each client has a slot at most, and catch-up another look at each.
-            assert!(waiting_count <= 2 * self.newest.len());
+        for lane in Lane::ALL {
+            let reflected = &self.reflected[lane as usize];
+            assert_eq!(self.replica.reflected_of(lane), *reflected);
+            assert!(reflected.len() <= MAX_ORIGINS);
+        }
+        self.check_clients_count();
+        assert_eq!(self.replica.counters_count(), self.counts.len());
+        assert_eq!(self.replica.articles_count(), self.articles().len());
+        for index in 0..LINKS {
+            self.check_waiting(index);
         }
     }
 
-    /// Every link falls silent, and everything can be asked for.
+    /// What waits for a link is bounded, and will not be forgotten.
+    fn check_waiting(&self, index: usize) {
+        let (side, counts) = (
+            &self.sides[index],
+            self.replica.link_counts(LinkIndex(index)),
+        );
+        assert_eq!(counts.is_some(), side.is_up);
+        let waiting_count = counts.map_or(0, |(_, waiting_count)| waiting_count);
+        // Each client and each counter has a slot at most, a counter one more while it waits for its
+        // time, and catch-up another look at each.
+        assert!(waiting_count <= 2 * self.newest.len() + 3 * self.counts.len());
+        if side.is_ready || waiting_count == 0 {
+            return;
+        }
+        assert!(waiting_count <= self.own_counters_count());
+        let due_at_ns = self.replica.next_tick_at_ns();
+        let latest_ns = self.now_ns + COUNTERS_WAIT_NS + WAIT_STEP_NS;
+        assert!(
+            due_at_ns.is_some_and(|due_at_ns| due_at_ns <= latest_ns),
+            "nobody will drain link {index}"
+        );
+    }
+
+    /// Every link falls silent, everything can be asked for, and others have it, too.
     fn end(&mut self) {
+        self.fall_silent();
+        self.tick(COUNTERS_WAIT_NS + WAIT_STEP_NS);
+        self.fall_silent();
+        for link in (0..LINKS).map(LinkIndex) {
+            let waiting_count = self.replica.link_counts(link).map(|(_, count)| count);
+            let is_fed = link != FOLLOWER || !self.sides[link.0].is_ready;
+            assert!(!is_fed || waiting_count.unwrap_or(0) == 0);
+        }
+        self.end_journal();
+        self.check_positions();
+        self.check_likes();
+        self.agree();
+    }
+
+    /// Sends some of what a link has; whether there is more.
+    fn send(&mut self, link: LinkIndex) -> bool {
+        if link == FOLLOWER {
+            return self.feed_follower(1 << 16, true);
+        }
+        let (_, has_more) = self.drain(link, 1 << 16);
+        has_more
+    }
+
+    fn fall_silent(&mut self) {
         for link in (0..LINKS).map(LinkIndex) {
             let mut drains = 0..MAX_DRAINS;
-            while self.drain(link, 1 << 16).1 {
+            while self.send(link) {
                 assert!(drains.next().is_some(), "{link:?} never falls silent");
             }
         }
-        self.end_journal();
-        for (client, held) in &self.newest {
-            let located = self.replica.locate(client, NOW_NS);
-            match located {
-                Some(located) => {
-                    assert!(held.may_be(located.at.as_bytes()) && !located.at.is_forgotten());
-                    assert_eq!(*located.origin, held.origin);
-                }
-                None => assert!(held.is_forgotten(any)),
-            }
-        }
+        self.check();
     }
-}
-
-/// The next run of the server, which has what a file has.
-fn replayed(mut file: &[u8]) -> Replica {
-    let me = Origin {
-        incarnation: 2,
-        ..origin("Hill")
-    };
-    // It is a run itself.
-    let settings = Settings {
-        max_origins: MAX_ORIGINS + 1,
-        ..Settings::default()
-    };
-    let mut replica = Replica::new(&me, LINKS, settings, (5, 6));
-    while let Some((frame, taken)) = frame::decode(file, LIMIT).expect("our own frames") {
-        replica.replay(&frame).expect("a frame of a journal");
-        file = &file[taken..];
-    }
-    replica
 }
 
 fn origin(server: &str) -> Origin {

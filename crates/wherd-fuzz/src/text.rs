@@ -105,7 +105,7 @@ pub fn request(line: &[u8]) -> Verdict {
 }
 
 fn check_request(request: &Request<'_>, fields: &[&[u8]]) {
-    assert_eq!(fields.len(), 4);
+    assert_eq!(fields_count(fields[0]), Some(fields.len()));
     assert_eq!(Request::parse(&fields.join(&b" "[..])), Ok(*request));
     match request {
         Request::IAmAt(report) => {
@@ -122,6 +122,12 @@ fn check_request(request: &Request<'_>, fields: &[&[u8]]) {
             let anew = write_question(question);
             assert_eq!(Request::parse(&anew), Ok(*request));
         }
+        Request::Like(article) => assert_eq!(fields, [&b"LIKE"[..], article]),
+        Request::Unlike(article) => assert_eq!(fields, [&b"UNLIKE"[..], article]),
+        Request::Likes(article) => {
+            assert_eq!(fields, [&b"LIKES"[..], article]);
+            check_likes(article);
+        }
     }
 }
 
@@ -132,6 +138,14 @@ fn write_question(question: &Question<'_>) -> Vec<u8> {
     );
     let operands = format!(" {km}.{mm:06} {}", question.bound);
     [b"WHATSAT ", question.client, operands.as_bytes()].concat()
+}
+
+/// What is answered names the article, byte for byte.
+fn check_likes(article: &[u8]) {
+    let mut out = b"before".to_vec();
+    reply::write_likes(&mut out, article, i64::MIN);
+    let expected = [b"beforeLIKES ", article, b" -9223372036854775808\n"].concat();
+    assert_eq!(out, expected);
 }
 
 /// What is told of a report everywhere reads back to it, whichever batch it was in.
@@ -146,12 +160,23 @@ fn check_texts_of(report: &Report<'_>) {
     }
 }
 
+/// How many fields a command has.
+fn fields_count(command: &[u8]) -> Option<usize> {
+    match command {
+        b"IAMAT" | b"WHATSAT" => Some(4),
+        b"LIKE" | b"UNLIKE" | b"LIKES" => Some(2),
+        _ => None,
+    }
+}
+
 fn check_refusal(error: RequestError, fields: &[&[u8]]) {
+    let count = fields.first().and_then(|command| fields_count(command));
     let is_right = match error {
         RequestError::Blank => fields.is_empty(),
-        RequestError::UnknownCommand => fields[0] != b"IAMAT" && fields[0] != b"WHATSAT",
-        RequestError::FieldCount => fields.len() != 4,
-        RequestError::ClientIdTooLong => fields[1].len() > 255,
+        RequestError::UnknownCommand => !fields.is_empty() && count.is_none(),
+        RequestError::FieldCount => count.is_some_and(|count| count != fields.len()),
+        RequestError::ClientIdTooLong => count == Some(4) && fields[1].len() > 255,
+        RequestError::ArticleTooLong => count == Some(2) && fields[1].len() > 255,
         RequestError::Position(error) => Position::parse(fields[2]) == Err(error),
         RequestError::Time(error) => Timestamp::parse(fields[3]) == Err(error),
         RequestError::Radius => {

@@ -20,15 +20,21 @@
 //! | 131 | CLOCK | 8 bytes: nanoseconds since 1970 |
 //! | 132 | LINKS | postcard of [`LinkState`]s |
 //! | 133 | REACHED | postcard of [`Reached`] |
+//! | 134 | COUNTS | number, then entries up to the end |
+//! | 135–139 | COMMIT, HAVE, KEPT, DIGEST, BUCKETS | as above, of the counters |
 //!
 //! An entry of UPDATES: index of its origin in this frame; where that index is new, the origin's
 //! name (length, bytes) and incarnation; sequence; ordered_at_ns; length of the AT text; the text.
-//! All numbers in UPDATES are LEB128 varints.
+//! An entry of COUNTS: its origin as in UPDATES; sequence; likes; unlikes; length of the article;
+//! the article. All numbers in both are LEB128 varints.
 //!
-//! UPDATES are numbered from 1 on each link, and a COMMIT tells how many went before it: so
-//! losing, repeating or reordering a frame is noticed, and harmless.
+//! Positions and counters are two *lanes*: each has numbers, vectors and a digest of its own, so
+//! that neither waits for the other. UPDATES are numbered from 1 on each link, and a COMMIT tells
+//! how many went before it: so losing, repeating or reordering a frame is noticed, and harmless.
+//! COUNTS are numbered in the same way for theirs.
 
-use crate::model::{AtText, Origin, ServerName, Update};
+use crate::line::is_white_space;
+use crate::model::{AtText, Count, MAX_CLIENT_ID_BYTES, Origin, ServerName, Update};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use thiserror::Error;
@@ -45,8 +51,66 @@ pub const BUCKETS: usize = 4096;
 /// Highest sequence for each origin, as it travels.
 pub type WireVector = BTreeMap<Origin, u64>;
 
+/// What numbers, vectors and digests are about. Each lane has its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Where clients are: urgent.
+    Positions,
+    /// How often articles are liked: it can wait.
+    Counters,
+}
+
+impl Lane {
+    /// Both, the urgent one first.
+    pub const ALL: [Self; 2] = [Self::Positions, Self::Counters];
+
+    /// The kind of a frame that both lanes have: `kind` of the positions, or its counterpart.
+    const fn kind(self, kind: LaneKind) -> u8 {
+        match (self, kind) {
+            (Self::Positions, LaneKind::Commit) => 4,
+            (Self::Positions, LaneKind::Have) => 5,
+            (Self::Positions, LaneKind::Kept) => 128,
+            (Self::Positions, LaneKind::Digest) => 129,
+            (Self::Positions, LaneKind::Buckets) => 130,
+            (Self::Counters, LaneKind::Commit) => 135,
+            (Self::Counters, LaneKind::Have) => 136,
+            (Self::Counters, LaneKind::Kept) => 137,
+            (Self::Counters, LaneKind::Digest) => 138,
+            (Self::Counters, LaneKind::Buckets) => 139,
+        }
+    }
+
+    /// The lane and the frame of a kind that both lanes have.
+    fn of_kind(kind: u8) -> Option<(Self, LaneKind)> {
+        let all = Self::ALL
+            .into_iter()
+            .flat_map(|lane| LaneKind::ALL.map(|kind| (lane, kind)));
+        all.into_iter().find(|(lane, of)| lane.kind(*of) == kind)
+    }
+}
+
+/// The frames that both lanes have.
+#[derive(Clone, Copy)]
+enum LaneKind {
+    Commit,
+    Have,
+    Kept,
+    Digest,
+    Buckets,
+}
+
+impl LaneKind {
+    const ALL: [Self; 5] = [
+        Self::Commit,
+        Self::Have,
+        Self::Kept,
+        Self::Digest,
+        Self::Buckets,
+    ];
+}
+
 /// The first frame in each direction: who is there, and what it has.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hello {
     /// [`PROTOCOL_VERSION`] of the sender.
     pub version: u16,
@@ -60,6 +124,8 @@ pub struct Hello {
     pub reflected: WireVector,
     /// Whether the sender wants to be told what the other side keeps of its updates.
     pub wants_kept: bool,
+    /// What the sender reflects of the counters; nothing where its version has none.
+    pub counters_reflected: WireVector,
 }
 
 /// What a server says of its links, to all servers.
@@ -94,26 +160,32 @@ pub enum Frame<'a> {
     Refusal(&'a str),
     /// Newest entries, in the order in which they were sent.
     Updates(Updates<'a>),
+    /// Counters, in the order in which they were sent.
+    Counts(Counts<'a>),
     /// All that the sender reflected when it queued this has been sent on this link.
     Commit {
-        /// How many UPDATES went before it on this link.
+        /// Of what.
+        lane: Lane,
+        /// How many UPDATES or COUNTS went before it on this link.
         number: u64,
         /// What the sender reflected.
         reflected: WireVector,
     },
     /// What the sender reflects: need not be sent to it.
-    Have(WireVector),
+    Have(Lane, WireVector),
     /// Asks for a PONG with the same value.
     Ping(u64),
     /// Answers a PING.
     Pong(u64),
     /// The sender keeps all updates of the receiver's run up to this one: they would be there
     /// after a crash. Sent to who asks for it in HELLO.
-    Kept(u64),
+    Kept(Lane, u64),
     /// Why the link is not wanted: a newer run of the receiver is linked.
     Superseded(u64),
     /// What the sender holds, in two numbers. Where the vectors are equal, so are the digests.
     Digest {
+        /// Of what.
+        lane: Lane,
         /// Hash of what the sender reflects.
         reflected_hash: u64,
         /// All of its table in one number.
@@ -122,6 +194,8 @@ pub enum Frame<'a> {
     /// What the sender holds, by bucket: where it differs though the vectors are equal, both sides
     /// send what they have.
     Buckets {
+        /// Of what.
+        lane: Lane,
         /// Hash of what the sender reflects.
         reflected_hash: u64,
         /// Whether it answers such a frame.
@@ -148,6 +222,17 @@ pub struct Updates<'a> {
     pub origins: Vec<Origin>,
     /// Index into `origins`, and the update.
     pub entries: Vec<(usize, Update<'a>)>,
+}
+
+/// The entries of one COUNTS frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts<'a> {
+    /// Position of this frame among the link's COUNTS, from 1.
+    pub number: u64,
+    /// The origins that its entries name.
+    pub origins: Vec<Origin>,
+    /// Index into `origins`, and what that origin counted.
+    pub entries: Vec<(usize, Count<'a>)>,
 }
 
 /// Why bytes are no frame.
@@ -192,15 +277,6 @@ pub fn decode(bytes: &[u8], limit: usize) -> Result<Option<(Frame<'_>, usize)>, 
             std::str::from_utf8(payload).map_err(|_| FrameError::Malformed("REFUSAL"))?,
         ),
         3 => Frame::Updates(decode_updates(payload).ok_or(FrameError::Malformed("UPDATES"))?),
-        4 => {
-            let mut payload = payload;
-            let number = take_varint(&mut payload).ok_or(FrameError::Malformed("COMMIT"))?;
-            Frame::Commit {
-                number,
-                reflected: from_postcard(payload, "COMMIT")?,
-            }
-        }
-        5 => Frame::Have(from_postcard(payload, "HAVE")?),
         6 | 7 => {
             let value = take_last_u64(payload, "PING")?;
             if kind == 6 {
@@ -210,6 +286,10 @@ pub fn decode(bytes: &[u8], limit: usize) -> Result<Option<(Frame<'_>, usize)>, 
             }
         }
         8 => Frame::Superseded(take_last_u64(payload, "SUPERSEDED")?),
+        134 => Frame::Counts(decode_counts(payload).ok_or(FrameError::Malformed("COUNTS"))?),
+        kind if let Some((lane, kind)) = Lane::of_kind(kind) => {
+            decode_of_lane(lane, kind, payload)?
+        }
         FIRST_IGNORABLE_KIND.. => decode_ignorable(kind, payload)?,
         _ => return Err(FrameError::UnknownKind(kind)),
     };
@@ -231,16 +311,16 @@ pub fn write_refusal(out: &mut Vec<u8>, why: &str) {
 }
 
 /// Writes a COMMIT behind what `out` has.
-pub fn write_commit(out: &mut Vec<u8>, number: u64, reflected: &WireVector) {
-    let start = begin(out, 4);
+pub fn write_commit(out: &mut Vec<u8>, lane: Lane, number: u64, reflected: &WireVector) {
+    let start = begin(out, lane.kind(LaneKind::Commit));
     put_varint(out, number);
     to_postcard(out, reflected);
     end(out, start);
 }
 
 /// Writes a HAVE behind what `out` has.
-pub fn write_have(out: &mut Vec<u8>, reflected: &WireVector) {
-    let start = begin(out, 5);
+pub fn write_have(out: &mut Vec<u8>, lane: Lane, reflected: &WireVector) {
+    let start = begin(out, lane.kind(LaneKind::Have));
     to_postcard(out, reflected);
     end(out, start);
 }
@@ -260,8 +340,8 @@ pub fn write_pong(out: &mut Vec<u8>, value: u64) {
 }
 
 /// Writes a KEPT behind what `out` has.
-pub fn write_kept(out: &mut Vec<u8>, sequence: u64) {
-    let start = begin(out, FIRST_IGNORABLE_KIND);
+pub fn write_kept(out: &mut Vec<u8>, lane: Lane, sequence: u64) {
+    let start = begin(out, lane.kind(LaneKind::Kept));
     put_varint(out, sequence);
     end(out, start);
 }
@@ -274,16 +354,21 @@ pub fn write_superseded(out: &mut Vec<u8>, incarnation: u64) {
 }
 
 /// Writes a DIGEST behind what `out` has.
-pub fn write_digest(out: &mut Vec<u8>, reflected_hash: u64, digest: u64) {
-    let start = begin(out, 129);
+pub fn write_digest(out: &mut Vec<u8>, lane: Lane, reflected_hash: u64, digest: u64) {
+    let start = begin(out, lane.kind(LaneKind::Digest));
     out.extend_from_slice(&reflected_hash.to_le_bytes());
     out.extend_from_slice(&digest.to_le_bytes());
     end(out, start);
 }
 
 /// Writes a BUCKETS behind what `out` has; `buckets` are [`BUCKETS`].
-pub fn write_buckets(out: &mut Vec<u8>, reflected_hash: u64, is_answer: bool, buckets: &[u64]) {
-    let start = begin(out, 130);
+pub fn write_buckets(
+    out: &mut Vec<u8>,
+    lane: Lane,
+    (reflected_hash, is_answer): (u64, bool),
+    buckets: &[u64],
+) {
+    let start = begin(out, lane.kind(LaneKind::Buckets));
     out.extend_from_slice(&reflected_hash.to_le_bytes());
     out.push(u8::from(is_answer));
     for sum in buckets {
@@ -315,17 +400,65 @@ pub fn write_reached(out: &mut Vec<u8>, reached: &Reached) {
 
 /// Writes one UPDATES frame, entry by entry, behind what `out` has.
 #[derive(Debug)]
-pub struct UpdatesWriter<'a> {
+pub struct UpdatesWriter<'a>(EntriesWriter<'a>);
+
+impl<'a> UpdatesWriter<'a> {
+    /// Begins the frame that is `number`th on its link.
+    pub fn begin(out: &'a mut Vec<u8>, number: u64) -> Self {
+        Self(EntriesWriter::begin(out, 3, number))
+    }
+
+    /// Adds an entry. `origin_number` is any number that stands for `origin` with this caller.
+    pub fn push(&mut self, origin_number: u32, origin: &Origin, update: &Update<'_>) {
+        let out = self.0.push_origin(origin_number, origin);
+        put_varint(out, update.sequence);
+        put_varint(out, update.ordered_at_ns.unsigned_abs());
+        put_bytes(out, update.at.as_bytes());
+    }
+
+    /// Ends the frame.
+    pub fn end(self) {
+        end(self.0.out, self.0.start);
+    }
+}
+
+/// Writes one COUNTS frame, entry by entry, behind what `out` has.
+#[derive(Debug)]
+pub struct CountsWriter<'a>(EntriesWriter<'a>);
+
+impl<'a> CountsWriter<'a> {
+    /// Begins the frame that is `number`th on its link.
+    pub fn begin(out: &'a mut Vec<u8>, number: u64) -> Self {
+        Self(EntriesWriter::begin(out, 134, number))
+    }
+
+    /// Adds an entry. `origin_number` is any number that stands for `origin` with this caller.
+    pub fn push(&mut self, origin_number: u32, origin: &Origin, count: &Count<'_>) {
+        let out = self.0.push_origin(origin_number, origin);
+        put_varint(out, count.sequence);
+        put_varint(out, count.likes);
+        put_varint(out, count.unlikes);
+        put_bytes(out, count.article);
+    }
+
+    /// Ends the frame.
+    pub fn end(self) {
+        end(self.0.out, self.0.start);
+    }
+}
+
+/// What frames of entries have in common: a number, and each origin's name once.
+#[derive(Debug)]
+struct EntriesWriter<'a> {
     out: &'a mut Vec<u8>,
     start: usize,
     /// Which of the caller's origin numbers stand in this frame.
     origins: Vec<u32>,
 }
 
-impl<'a> UpdatesWriter<'a> {
-    /// Begins the frame that is `number`th on its link.
-    pub fn begin(out: &'a mut Vec<u8>, number: u64) -> Self {
-        let start = begin(out, 3);
+impl<'a> EntriesWriter<'a> {
+    fn begin(out: &'a mut Vec<u8>, kind: u8, number: u64) -> Self {
+        let start = begin(out, kind);
         put_varint(out, number);
         Self {
             out,
@@ -334,8 +467,8 @@ impl<'a> UpdatesWriter<'a> {
         }
     }
 
-    /// Adds an entry. `origin_number` is any number that stands for `origin` with this caller.
-    pub fn push(&mut self, origin_number: u32, origin: &Origin, update: &Update<'_>) {
+    /// Begins an entry; where the rest of it goes.
+    fn push_origin(&mut self, origin_number: u32, origin: &Origin) -> &mut Vec<u8> {
         // A frame has a handful of origins, and mostly repeats its last.
         let known = self
             .origins
@@ -347,14 +480,7 @@ impl<'a> UpdatesWriter<'a> {
             put_bytes(self.out, origin.server.as_str().as_bytes());
             put_varint(self.out, origin.incarnation);
         }
-        put_varint(self.out, update.sequence);
-        put_varint(self.out, update.ordered_at_ns.unsigned_abs());
-        put_bytes(self.out, update.at.as_bytes());
-    }
-
-    /// Ends the frame.
-    pub fn end(self) {
-        end(self.out, self.start);
+        self.out
     }
 }
 
@@ -365,17 +491,7 @@ fn decode_updates(mut payload: &[u8]) -> Option<Updates<'_>> {
         ..Updates::default()
     };
     while !bytes.is_empty() {
-        let origin = usize::try_from(take_varint(bytes)?).ok()?;
-        if origin == updates.origins.len() {
-            let name = std::str::from_utf8(take_bytes(bytes)?).ok()?;
-            let server = ServerName::new(name).ok()?;
-            updates.origins.push(Origin {
-                server,
-                incarnation: take_varint(bytes)?,
-            });
-        } else if origin > updates.origins.len() {
-            return None;
-        }
+        let origin = take_origin(bytes, &mut updates.origins)?;
         let sequence = take_varint(bytes).filter(|sequence| *sequence > 0)?;
         let ordered_at_ns = i64::try_from(take_varint(bytes)?).ok()?;
         let (at, position) = AtText::parse(take_bytes(bytes)?)?;
@@ -392,14 +508,66 @@ fn decode_updates(mut payload: &[u8]) -> Option<Updates<'_>> {
     Some(updates)
 }
 
-fn decode_ignorable(kind: u8, mut payload: &[u8]) -> Result<Frame<'_>, FrameError> {
+fn decode_counts(mut payload: &[u8]) -> Option<Counts<'_>> {
+    let bytes = &mut payload;
+    let mut counts = Counts {
+        number: take_varint(bytes)?,
+        ..Counts::default()
+    };
+    while !bytes.is_empty() {
+        let origin = take_origin(bytes, &mut counts.origins)?;
+        let count = Count {
+            sequence: take_varint(bytes).filter(|sequence| *sequence > 0)?,
+            likes: take_varint(bytes)?,
+            unlikes: take_varint(bytes)?,
+            article: take_bytes(bytes)?,
+        };
+        let is_field = !count.article.is_empty()
+            && count.article.len() <= MAX_CLIENT_ID_BYTES
+            && !count.article.iter().copied().any(is_white_space);
+        counts.entries.push(is_field.then_some((origin, count))?);
+    }
+    Some(counts)
+}
+
+/// Takes the index of an entry's origin, and the origin where it is a new one.
+fn take_origin(bytes: &mut &[u8], origins: &mut Vec<Origin>) -> Option<usize> {
+    let origin = usize::try_from(take_varint(bytes)?).ok()?;
+    if origin == origins.len() {
+        let name = std::str::from_utf8(take_bytes(bytes)?).ok()?;
+        let server = ServerName::new(name).ok()?;
+        origins.push(Origin {
+            server,
+            incarnation: take_varint(bytes)?,
+        });
+    }
+    (origin < origins.len()).then_some(origin)
+}
+
+fn decode_of_lane(lane: Lane, kind: LaneKind, mut payload: &[u8]) -> Result<Frame<'_>, FrameError> {
     Ok(match kind {
-        FIRST_IGNORABLE_KIND => {
-            let sequence = take_varint(&mut payload).filter(|_| payload.is_empty());
-            Frame::Kept(sequence.ok_or(FrameError::Malformed("KEPT"))?)
+        LaneKind::Commit => {
+            let number = take_varint(&mut payload).ok_or(FrameError::Malformed("COMMIT"))?;
+            Frame::Commit {
+                lane,
+                number,
+                reflected: from_postcard(payload, "COMMIT")?,
+            }
         }
-        129 => decode_digest(payload).ok_or(FrameError::Malformed("DIGEST"))?,
-        130 => decode_buckets(payload).ok_or(FrameError::Malformed("BUCKETS"))?,
+        LaneKind::Have => Frame::Have(lane, from_postcard(payload, "HAVE")?),
+        LaneKind::Kept => {
+            let sequence = take_varint(&mut payload).filter(|_| payload.is_empty());
+            Frame::Kept(lane, sequence.ok_or(FrameError::Malformed("KEPT"))?)
+        }
+        LaneKind::Digest => decode_digest(lane, payload).ok_or(FrameError::Malformed("DIGEST"))?,
+        LaneKind::Buckets => {
+            decode_buckets(lane, payload).ok_or(FrameError::Malformed("BUCKETS"))?
+        }
+    })
+}
+
+fn decode_ignorable(kind: u8, payload: &[u8]) -> Result<Frame<'_>, FrameError> {
+    Ok(match kind {
         131 => Frame::Clock(take_last_u64(payload, "CLOCK")?),
         132 => Frame::Links(from_postcard(payload, "LINKS")?),
         133 => Frame::Reached(from_postcard(payload, "REACHED")?),
@@ -407,15 +575,16 @@ fn decode_ignorable(kind: u8, mut payload: &[u8]) -> Result<Frame<'_>, FrameErro
     })
 }
 
-fn decode_digest(payload: &[u8]) -> Option<Frame<'static>> {
+fn decode_digest(lane: Lane, payload: &[u8]) -> Option<Frame<'static>> {
     let (reflected_hash, rest) = payload.split_first_chunk()?;
     Some(Frame::Digest {
+        lane,
         reflected_hash: u64::from_le_bytes(*reflected_hash),
         digest: u64::from_le_bytes(rest.try_into().ok()?),
     })
 }
 
-fn decode_buckets(payload: &[u8]) -> Option<Frame<'static>> {
+fn decode_buckets(lane: Lane, payload: &[u8]) -> Option<Frame<'static>> {
     let (reflected_hash, rest) = payload.split_first_chunk()?;
     let (is_answer, rest) = rest.split_first()?;
     let (sums, rest) = rest.as_chunks::<8>();
@@ -423,6 +592,7 @@ fn decode_buckets(payload: &[u8]) -> Option<Frame<'static>> {
         return None;
     }
     Some(Frame::Buckets {
+        lane,
         reflected_hash: u64::from_le_bytes(*reflected_hash),
         is_answer: *is_answer == 1,
         buckets: sums.iter().map(|sum| u64::from_le_bytes(*sum)).collect(),
@@ -453,11 +623,26 @@ fn to_postcard(out: &mut Vec<u8>, value: &impl Serialize) {
 }
 
 /// A later version may add fields at the end of its HELLO: who is told of one must still
-/// understand its version.
+/// understand its version. The counters came later, too: an earlier one ends before them.
 fn hello_from_postcard(payload: &[u8]) -> Result<Hello, FrameError> {
-    let (hello, _later_fields) =
-        postcard::take_from_bytes(payload).map_err(|_| FrameError::Malformed("HELLO"))?;
-    Ok(hello)
+    let malformed = |_| FrameError::Malformed("HELLO");
+    let (first, rest) = postcard::take_from_bytes(payload).map_err(malformed)?;
+    let (version, herd, origin, to, reflected, wants_kept) = first;
+    let counters_reflected = if rest.is_empty() {
+        WireVector::new()
+    } else {
+        let (vector, _later_fields) = postcard::take_from_bytes(rest).map_err(malformed)?;
+        vector
+    };
+    Ok(Hello {
+        version,
+        herd,
+        origin,
+        to,
+        reflected,
+        wants_kept,
+        counters_reflected,
+    })
 }
 
 fn from_postcard<'a, T: Deserialize<'a>>(
@@ -554,6 +739,7 @@ mod tests {
             to: ServerName::new("Smith").expect("a name"),
             reflected: vector(),
             wants_kept: true,
+            counters_reflected: vector(),
         };
         write_hello(&mut out, &hello);
         write_refusal(&mut out, "another herd");
@@ -583,18 +769,38 @@ mod tests {
             },
         );
         updates.end();
-        write_commit(&mut out, 300, &vector());
-        write_have(&mut out, &WireVector::new());
+        write_commit(&mut out, Lane::Positions, 300, &vector());
+        write_have(&mut out, Lane::Positions, &WireVector::new());
         write_ping(&mut out, 42);
         write_pong(&mut out, 43);
-        write_kept(&mut out, 300);
+        write_kept(&mut out, Lane::Positions, 300);
         write_superseded(&mut out, 44);
-        write_digest(&mut out, 45, 46);
-        write_buckets(&mut out, 47, true, &[48; BUCKETS]);
+        write_digest(&mut out, Lane::Positions, 45, 46);
+        write_buckets(&mut out, Lane::Positions, (47, true), &[48; BUCKETS]);
         write_clock(&mut out, 49);
         write_links(&mut out, &[&link_state()]);
         write_reached(&mut out, &reached());
+        let mut counts = CountsWriter::begin(&mut out, 301);
+        let of_hill = count(b"Zeus", 7, 6);
+        counts.push(9, &origin("Hill", 7), &of_hill);
+        counts.push(4, &origin("Smith", 1), &count(b"\xff", u64::MAX, u64::MAX));
+        counts.push(9, &origin("Hill", 7), &of_hill);
+        counts.end();
+        write_commit(&mut out, Lane::Counters, 301, &vector());
+        write_have(&mut out, Lane::Counters, &vector());
+        write_kept(&mut out, Lane::Counters, 50);
+        write_digest(&mut out, Lane::Counters, 51, 52);
+        write_buckets(&mut out, Lane::Counters, (53, false), &[54; BUCKETS]);
         out
+    }
+
+    fn count(article: &[u8], likes: u64, unlikes: u64) -> Count<'_> {
+        Count {
+            sequence: 8,
+            likes,
+            unlikes,
+            article,
+        }
     }
 
     #[test]
@@ -629,6 +835,7 @@ mod tests {
         assert_eq!(
             frames[3],
             Frame::Commit {
+                lane: Lane::Positions,
                 number: 300,
                 reflected: vector()
             }
@@ -636,16 +843,18 @@ mod tests {
         assert_eq!(
             frames[4..],
             [
-                Frame::Have(WireVector::new()),
+                Frame::Have(Lane::Positions, WireVector::new()),
                 Frame::Ping(42),
                 Frame::Pong(43),
-                Frame::Kept(300),
+                Frame::Kept(Lane::Positions, 300),
                 Frame::Superseded(44),
                 Frame::Digest {
+                    lane: Lane::Positions,
                     reflected_hash: 45,
                     digest: 46
                 },
                 Frame::Buckets {
+                    lane: Lane::Positions,
                     reflected_hash: 47,
                     is_answer: true,
                     buckets: vec![48; BUCKETS]
@@ -653,8 +862,83 @@ mod tests {
                 Frame::Clock(49),
                 Frame::Links(vec![link_state()]),
                 Frame::Reached(reached()),
+                Frame::Counts(Counts {
+                    number: 301,
+                    origins: vec![origin("Hill", 7), origin("Smith", 1)],
+                    entries: vec![
+                        (0, count(b"Zeus", 7, 6)),
+                        (1, count(b"\xff", u64::MAX, u64::MAX)),
+                        (0, count(b"Zeus", 7, 6)),
+                    ],
+                }),
+                Frame::Commit {
+                    lane: Lane::Counters,
+                    number: 301,
+                    reflected: vector()
+                },
+                Frame::Have(Lane::Counters, vector()),
+                Frame::Kept(Lane::Counters, 50),
+                Frame::Digest {
+                    lane: Lane::Counters,
+                    reflected_hash: 51,
+                    digest: 52
+                },
+                Frame::Buckets {
+                    lane: Lane::Counters,
+                    reflected_hash: 53,
+                    is_answer: false,
+                    buckets: vec![54; BUCKETS]
+                },
             ]
         );
+    }
+
+    /// Who has no counters ends its HELLO before them; who has more than these goes on behind.
+    #[test]
+    fn hellos_of_earlier_and_later_versions_are_understood() {
+        let mut bytes = every_kind();
+        let (_, length) = decode(&bytes, LIMIT).expect("a frame").expect("whole");
+        bytes.truncate(length);
+        let counters = postcard::to_allocvec(&vector()).expect("a vector").len();
+        let decoded = |bytes: &[u8]| {
+            let header = (bytes.len() as u32 - 4).to_le_bytes();
+            let bytes = [&header, &bytes[4..]].concat();
+            match decode(&bytes, LIMIT) {
+                Ok(Some((Frame::Hello(hello), _))) => Ok(hello.counters_reflected),
+                other => Err(other.map(|_| ())),
+            }
+        };
+        let earlier = &bytes[..bytes.len() - counters];
+        assert_eq!(decoded(earlier), Ok(WireVector::new()));
+        assert_eq!(decoded(&[&bytes[..], b"later"].concat()), Ok(vector()));
+        let cut = &bytes[..bytes.len() - 1];
+        assert_eq!(decoded(cut), Err(Err(FrameError::Malformed("HELLO"))));
+    }
+
+    #[test]
+    fn an_article_is_a_field_of_a_line() {
+        let decoded = |article: &[u8], sequence: u64| {
+            let mut bytes = Vec::new();
+            let mut counts = CountsWriter::begin(&mut bytes, 1);
+            let count = Count {
+                sequence,
+                ..count(article, 1, 0)
+            };
+            counts.push(0, &origin("Hill", 7), &count);
+            counts.end();
+            decode(&bytes, LIMIT).map(|_| ())
+        };
+        assert_eq!(decoded(&[b'a'; MAX_CLIENT_ID_BYTES], 1), Ok(()));
+        let malformed = Err(FrameError::Malformed("COUNTS"));
+        for article in [
+            &b""[..],
+            b"two words",
+            b"line\n",
+            &[b'a'; MAX_CLIENT_ID_BYTES + 1],
+        ] {
+            assert_eq!(decoded(article, 1), malformed);
+        }
+        assert_eq!(decoded(b"Zeus", 0), malformed, "sequences begin with 1");
     }
 
     #[test]

@@ -23,7 +23,7 @@
 //! | kind | record | payload |
 //! |---|---|---|
 //! | 1 | owner, the first of every file | postcard of [`Owner`] |
-//! | 2 | batch: what took effect together | UPDATES and COMMIT frames, see [`batch_frames`] |
+//! | 2 | batch: what took effect together | UPDATES, COUNTS and COMMIT frames, see [`batch_frames`] |
 //! | 3 | run: a later run of the owner goes on with the file | postcard of its incarnation |
 //! | from 128 | may be skipped by who does not know it | |
 //!
@@ -303,7 +303,7 @@ pub fn run_from(payload: &[u8]) -> Option<u64> {
     from_postcard(payload)
 }
 
-/// Reads the payload of a batch: UPDATES and COMMIT frames up to its end.
+/// Reads the payload of a batch: UPDATES, COUNTS and COMMIT frames up to its end.
 ///
 /// # Errors
 /// When it is anything else. Its CRC was right, so whoever wrote it erred, or its damage was not
@@ -314,7 +314,7 @@ pub fn batch_frames(payload: &[u8]) -> Result<Vec<Frame<'_>>, FrameError> {
         let decoded = frame::decode(rest, MAX_PAYLOAD_BYTES)?;
         let (frame, taken) = decoded.ok_or(FrameError::Malformed("BATCH"))?;
         match frame {
-            Frame::Updates(_) | Frame::Commit { .. } => frames.push(frame),
+            Frame::Updates(_) | Frame::Counts(_) | Frame::Commit { .. } => frames.push(frame),
             Frame::Unknown => {}
             _ => return Err(FrameError::Malformed("BATCH")),
         }

@@ -17,7 +17,7 @@ pub mod request;
 pub mod frame;
 pub mod journal;
 
-pub use model::{AtText, AtTexts, Origin, Report, ServerName, ServerNameError, Update};
+pub use model::{AtText, AtTexts, Count, Origin, Report, ServerName, ServerNameError, Update};
 pub use position::{Position, PositionError};
 pub use request::{Question, Request, RequestError};
 pub use timestamp::{Skew, Timestamp, TimestampError};

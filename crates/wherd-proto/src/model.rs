@@ -265,6 +265,23 @@ pub struct Update<'a> {
     pub at: AtText<'a>,
 }
 
+/// How often clients of one origin liked an article, and took that back.
+///
+/// An origin alone changes what it counted, and both numbers only grow, so of two of these the one
+/// with the higher sequence is the newer. How often the article is liked is the sum over all
+/// origins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count<'a> {
+    /// Position of its last change in what the origin counted, from 1.
+    pub sequence: u64,
+    /// How often LIKE was said.
+    pub likes: u64,
+    /// How often UNLIKE was said.
+    pub unlikes: u64,
+    /// What is liked, byte for byte: 1 to 255 bytes without white space.
+    pub article: &'a [u8],
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -11,6 +11,13 @@ pub fn write_at(out: &mut Vec<u8>, server: &ServerName, at: AtText<'_>) {
     out.push(b'\n');
 }
 
+/// `LIKES Zeus 42` and a newline.
+pub fn write_likes(out: &mut Vec<u8>, article: &[u8], count: i64) {
+    out.extend_from_slice(b"LIKES ");
+    out.extend_from_slice(article);
+    out.extend_from_slice(format!(" {count}\n").as_bytes());
+}
+
 /// `? `, the line as it came, and a newline.
 pub fn write_refusal(out: &mut Vec<u8>, line: &[u8]) {
     out.extend_from_slice(b"? ");

@@ -16,6 +16,12 @@ pub enum Request<'a> {
     IAmAt(Report<'a>),
     /// `WHATSAT client radius bound`.
     WhatsAt(Question<'a>),
+    /// `LIKE article`.
+    Like(&'a [u8]),
+    /// `UNLIKE article`.
+    Unlike(&'a [u8]),
+    /// `LIKES article`.
+    Likes(&'a [u8]),
 }
 
 /// What is near a client.
@@ -38,12 +44,15 @@ pub enum RequestError {
     /// Its first field is no command.
     #[error("unknown command")]
     UnknownCommand,
-    /// It does not have four fields.
-    #[error("a command has exactly four fields")]
+    /// It does not have four fields, or two where it is about likes.
+    #[error("IAMAT and WHATSAT have exactly four fields, LIKE, UNLIKE and LIKES two")]
     FieldCount,
     /// The client ID has more bytes than are allowed.
     #[error("client ID too long")]
     ClientIdTooLong,
+    /// The article has more bytes than a client ID may have.
+    #[error("article too long")]
+    ArticleTooLong,
     /// The third field of IAMAT.
     #[error(transparent)]
     Position(#[from] PositionError),
@@ -66,8 +75,12 @@ impl<'a> Request<'a> {
     pub fn parse(line: &'a [u8]) -> Result<Self, RequestError> {
         let mut fields = Fields { rest: line };
         let command = fields.next().ok_or(RequestError::Blank)?;
-        if command != b"IAMAT" && command != b"WHATSAT" {
-            return Err(RequestError::UnknownCommand);
+        match command {
+            b"IAMAT" | b"WHATSAT" => {}
+            b"LIKE" => return parse_article(fields).map(Self::Like),
+            b"UNLIKE" => return parse_article(fields).map(Self::Unlike),
+            b"LIKES" => return parse_article(fields).map(Self::Likes),
+            _ => return Err(RequestError::UnknownCommand),
         }
         let (Some(client), Some(third), Some(fourth), None) =
             (fields.next(), fields.next(), fields.next(), fields.next())
@@ -95,6 +108,17 @@ impl<'a> Request<'a> {
             })
         })
     }
+}
+
+/// The one field behind a command about likes.
+fn parse_article<'a>(mut fields: Fields<'a>) -> Result<&'a [u8], RequestError> {
+    let (Some(article), None) = (fields.next(), fields.next()) else {
+        return Err(RequestError::FieldCount);
+    };
+    if article.len() > MAX_CLIENT_ID_BYTES {
+        return Err(RequestError::ArticleTooLong);
+    }
+    Ok(article)
 }
 
 /// The fields of a line: runs of bytes that are not white space.
@@ -226,8 +250,30 @@ mod tests {
     }
 
     #[test]
+    fn reads_what_is_about_likes() {
+        let long = [b'a'; 255];
+        for article in [&b"Zeus"[..], b"LIKE", b"\xff\x00", b"+1", &long] {
+            let line = |command: &[u8]| [command, b" \t", article, b" "].concat();
+            assert_eq!(Request::parse(&line(b"LIKE")), Ok(Request::Like(article)));
+            assert_eq!(
+                Request::parse(&line(b"UNLIKE")),
+                Ok(Request::Unlike(article))
+            );
+            assert_eq!(Request::parse(&line(b"LIKES")), Ok(Request::Likes(article)));
+        }
+    }
+
+    #[test]
     fn refuses_everything_else() {
         use RequestError as E;
+        for command in ["LIKE", "UNLIKE", "LIKES"] {
+            check_refused(command.as_bytes(), E::FieldCount);
+            check_refused(format!("{command} two words").as_bytes(), E::FieldCount);
+            let long = format!("{command} {}", "a".repeat(256));
+            check_refused(long.as_bytes(), E::ArticleTooLong);
+        }
+        check_refused(b"like Zeus", E::UnknownCommand);
+        check_refused(b"LIKED Zeus", E::UnknownCommand);
         check_refused(b"", E::Blank);
         check_refused(b" \t\r ", E::Blank);
         check_refused(b"WHOIS kiwi", E::UnknownCommand);

@@ -12,7 +12,7 @@ mod folder;
 mod replay;
 
 use crate::clock;
-use crate::node::Node;
+use crate::node::{Node, Numbers};
 use crate::settings::Live;
 use crate::telemetry::{Level, Value};
 pub(crate) use folder::Folder;
@@ -65,13 +65,13 @@ enum Wanted {
     Stop,
 }
 
-/// How far the journal is, in sequences of this run.
+/// How far the journal is, in what this run numbered.
 #[derive(Clone, Copy, Default)]
 struct Progress {
-    /// Everything up to this one is on the disk.
-    kept: u64,
-    /// What is not, up to this one, will not be told to be.
-    refused: u64,
+    /// Everything up to these is on the disk.
+    kept: Numbers,
+    /// What is not, up to these, will not be told to be.
+    refused: Numbers,
 }
 
 #[derive(Default)]
@@ -109,13 +109,14 @@ impl Journal {
         }
     }
 
-    /// Waits until everything up to a sequence is on the disk.
-    pub(crate) async fn kept(&self, sequence: u64) -> Result<(), NotKept> {
+    /// Waits until everything up to these numbers is on the disk.
+    pub(crate) async fn kept(&self, numbers: Numbers) -> Result<(), NotKept> {
         let mut progress = self.progress.subscribe();
         self.want(Wanted::Now);
-        let is_done = |p: &Progress| p.kept >= sequence || p.refused >= sequence;
+        // What was refused in one lane may have been kept before in the other.
+        let is_done = |p: &Progress| p.kept.join(p.refused).cover(numbers);
         match progress.wait_for(is_done).await {
-            Ok(progress) if progress.kept >= sequence => Ok(()),
+            Ok(progress) if progress.kept.cover(numbers) => Ok(()),
             _ => Err(NotKept),
         }
     }
@@ -367,7 +368,7 @@ impl Worker {
     fn tell_flushed(&self, flushed: impl FnOnce(&mut Replica, &mut Vec<Effect>)) {
         let kept = self.node.change_journal(|replica, effects| {
             flushed(replica, effects);
-            replica.kept_sequence(0)
+            Numbers::kept(replica, 0)
         });
         self.journal.tell(|progress| progress.kept = kept);
     }
@@ -484,7 +485,9 @@ impl Worker {
     }
 
     fn refuse(&self) {
-        let refused = self.node.change_journal(|replica, _| replica.sequence());
+        let refused = self
+            .node
+            .change_journal(|replica, _| Numbers::given(replica));
         self.journal.tell(|progress| progress.refused = refused);
     }
 

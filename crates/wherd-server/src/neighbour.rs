@@ -24,7 +24,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use wherd_core::LinkIndex;
-use wherd_proto::frame::{self, Frame, Hello, PROTOCOL_VERSION};
+use wherd_proto::frame::{self, Frame, Hello, Lane, PROTOCOL_VERSION};
 use wherd_proto::{Origin, ServerName};
 
 /// How long a neighbour may take to accept a connection.
@@ -680,8 +680,28 @@ fn log_frame(node: &Node, link: LinkIndex, kind: Traffic, frame: &Frame<'_>) {
             }
             return;
         }
-        Frame::Commit { reflected, .. } => ("COMMIT", reflected),
-        Frame::Have(reflected) => ("HAVE", reflected),
+        Frame::Counts(counts) => {
+            if !node.log.has_budget() {
+                return node.log.leave_out(kind, counts.entries.len() as u64);
+            }
+            for (origin, count) in &counts.entries {
+                let origin = &counts.origins[*origin];
+                let numbers = format!(" +{}-{}", count.likes, count.unlikes);
+                let line = [b"COUNT ", count.article, numbers.as_bytes()].concat();
+                let fields = [
+                    name,
+                    ("line", line.as_slice().into()),
+                    ("origin", Value::Shown(origin)),
+                    ("sequence", count.sequence.into()),
+                ];
+                node.log.traffic(kind, &fields);
+            }
+            return;
+        }
+        Frame::Commit {
+            lane, reflected, ..
+        } => (lane_verb(*lane, "COMMIT"), reflected),
+        Frame::Have(lane, reflected) => (lane_verb(*lane, "HAVE"), reflected),
         _ => return,
     };
     if !node.log.has_budget() {
@@ -694,6 +714,13 @@ fn log_frame(node: &Node, link: LinkIndex, kind: Traffic, frame: &Frame<'_>) {
     let line = format!("{verb} {}", vector.join(" "));
     node.log
         .traffic(kind, &[name, ("line", line.as_str().into())]);
+}
+
+fn lane_verb(lane: Lane, verb: &str) -> String {
+    match lane {
+        Lane::Positions => verb.to_owned(),
+        Lane::Counters => format!("COUNTERS {verb}"),
+    }
 }
 
 /// The reading side of a connection between servers.

@@ -8,10 +8,11 @@ use crate::config::{self, Acknowledge, Address, Config, ServerConfig};
 use crate::journal::{Journal, NotKept};
 use crate::neighbour::{self, Outlet};
 use crate::settings::{Live, Settings};
-use crate::status::{DigestAnswer, NeighbourStatus};
+use crate::status::{CountersStatus, DigestAnswer, NeighbourStatus};
 use crate::telemetry::{Level, Log, Metrics, Reading, Traffic, Value};
 use crate::watchdog::{Core, Watchdog};
 use neighbours::Neighbours;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::Duration;
@@ -19,9 +20,9 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use wherd_core::{
-    Counts, Effect, Fate, LinkFault, LinkIndex, Outcome, Policy, Replica, Trace, When,
+    Counts, Effect, Fate, Likes, LinkFault, LinkIndex, Outcome, Policy, Replica, Trace, Vote, When,
 };
-use wherd_proto::frame::{Frame, Hello, PROTOCOL_VERSION};
+use wherd_proto::frame::{Frame, Hello, Lane, PROTOCOL_VERSION, WireVector};
 use wherd_proto::journal::Owner;
 use wherd_proto::{AtText, Origin, Position, Report, ServerName, reply};
 
@@ -29,8 +30,9 @@ use wherd_proto::{AtText, Origin, Position, Report, ServerName, reply};
 const GUESSED_ROUND_TRIP_NS: u64 = 1_000_000;
 /// How many bits of an incarnation are random.
 const RANDOM_BITS: u32 = 20;
-/// What one run of a server takes in a version vector at the most: its name and two numbers.
-const MAX_REFLECTED_BYTES: usize = 100;
+/// What one run of a server takes in a HELLO at the most: its name and two numbers, in the version
+/// vectors of both lanes.
+const MAX_REFLECTED_BYTES: usize = 200;
 /// How long those who ask for health wait for the core, and how often they look. Less than the
 /// shortest time-out of a supervisor's probe, which is a second.
 const CORE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -59,6 +61,8 @@ pub(crate) struct Node {
     pub(crate) journal: Option<Arc<Journal>>,
     /// What a reload changes.
     pub(crate) settings: watch::Sender<Arc<Settings>>,
+    /// Whether the log has a counter that is at its end.
+    was_saturation_told: AtomicBool,
     /// Whether those of a neighbour wait for this server.
     is_kept_wanted: AtomicBool,
     /// Rung when more is kept, here or at neighbours.
@@ -133,9 +137,11 @@ fn core_settings(config: &Config) -> wherd_core::Settings {
         policy: policy(config),
         lazy_ns: config.replication.lazy_ms * 1_000_000,
         ring_lazy_ns: config.replication.ring_lazy_ms * 1_000_000,
+        counters_wait_ns: config.replication.counters_ms * 1_000_000,
         has_catch_up: !config.classic,
         has_journal: config.has_journals(),
         max_clients: config.limits.clients,
+        max_articles: config.limits.articles,
         history_events: config.limits.history_events,
         max_origins: config.limits.frame_bytes / MAX_REFLECTED_BYTES,
         have_interval_ns: config.replication.have_interval_ms * 1_000_000,
@@ -209,6 +215,7 @@ impl Node {
             is_classic: config.classic,
             journal: config.has_journals().then(|| Arc::new(Journal::new())),
             settings: watch::Sender::new(Arc::new(Settings::new(config, server))),
+            was_saturation_told: AtomicBool::new(false),
             is_kept_wanted: AtomicBool::new(false),
             kept_news: Notify::new(),
             tick_wanted: Notify::new(),
@@ -217,37 +224,69 @@ impl Node {
     }
 
     /// Takes reports of clients, in their order; pushes what became of each. They are acknowledged
-    /// when the sequence is that this returns ([`Self::acknowledged`]).
+    /// when that is kept which this returns ([`Self::acknowledged`]).
     pub(crate) fn report<'a>(
         &self,
         reports: impl Iterator<Item = (&'a Report<'a>, AtText<'a>)>,
         received_at_ns: i64,
         outcomes: &mut Vec<Outcome>,
-    ) -> u64 {
+    ) -> Numbers {
         self.change(|replica, now_ns, effects| {
             replica.report(reports, received_at_ns, now_ns, outcomes, effects);
-            replica.sequence()
+            Numbers::of_positions(replica.sequence())
         })
     }
 
-    /// Waits until all updates of this run up to a sequence are as safe as `level` says.
+    /// Counts what a client says of an article: the count with it, and what has to be kept. `None`
+    /// where there is no room for one more article.
+    pub(crate) fn vote(&self, article: &[u8], vote: Vote) -> Option<(Likes, Numbers)> {
+        let (likes, numbers) = self.change(|replica, now_ns, effects| {
+            let likes = replica.vote(article, vote, now_ns, effects);
+            (
+                likes,
+                Numbers::of_counters(replica.sequence_of(Lane::Counters)),
+            )
+        });
+        self.note_saturation(article, likes?);
+        Some((likes?, numbers))
+    }
+
+    /// How often an article is liked.
+    pub(crate) fn likes(&self, article: &[u8]) -> Likes {
+        let likes = self.lock().replica.likes(article);
+        self.note_saturation(article, likes);
+        likes
+    }
+
+    /// Tells the log once of a counter that is at its end; the metrics count the others.
+    fn note_saturation(&self, article: &[u8], likes: Likes) {
+        if likes.is_saturated && !self.was_saturation_told.swap(true, Ordering::Relaxed) {
+            let fields = [
+                ("article", article.into()),
+                ("count", Value::Shown(&likes.count)),
+            ];
+            self.log.event(Level::Warning, "counter.saturated", &fields);
+        }
+    }
+
+    /// Waits until what this run numbered is as safe as `level` says.
     ///
     /// # Errors
     /// When the disk cannot be written, or it takes too long.
     pub(crate) async fn acknowledged(
         &self,
         level: Acknowledge,
-        sequence: u64,
+        numbers: Numbers,
     ) -> Result<(), NotKept> {
         if level == Acknowledge::Memory {
             return Ok(());
         }
         let kept = async {
             if let Some(journal) = &self.journal {
-                journal.kept(sequence).await?;
+                journal.kept(numbers).await?;
             }
             if let Acknowledge::Neighbours(count) = level {
-                self.kept_by_neighbours(count.get(), sequence).await;
+                self.kept_by_neighbours(count.get(), numbers).await;
             }
             Ok(())
         };
@@ -257,7 +296,7 @@ impl Node {
         if kept.is_ok() {
             let state = self.lock();
             state.replica.note_time(self.now_ns());
-            state.replica.note_acknowledged(sequence);
+            state.replica.note_acknowledged(numbers.positions);
         }
         kept
     }
@@ -268,13 +307,14 @@ impl Node {
         journal.is_some_and(|journal| journal.has_failed())
     }
 
-    async fn kept_by_neighbours(&self, count: usize, sequence: u64) {
+    async fn kept_by_neighbours(&self, count: usize, numbers: Numbers) {
         loop {
             let news = self.kept_news.notified();
             let mut news = std::pin::pin!(news);
             // Before looking, or news in between would not be heard.
             news.as_mut().enable();
-            if self.lock().replica.kept_sequence(count) >= sequence {
+            let kept = Numbers::kept(&self.lock().replica, count);
+            if kept.cover(numbers) {
                 return;
             }
             news.await;
@@ -351,13 +391,12 @@ impl Node {
         self.log.event(Level::Warning, "digest.differs", &fields);
     }
 
-    /// Forgets a client, everywhere: the sequence that has to be kept for it, or `None` where it
-    /// is not known.
-    pub(crate) fn forget(&self, client: &[u8]) -> Option<u64> {
+    /// Forgets a client, everywhere: what has to be kept for it, or `None` where it is not known.
+    pub(crate) fn forget(&self, client: &[u8]) -> Option<Numbers> {
         let wall_ns = clock::wall_ns();
         let sequence = self.change(|replica, now_ns, effects| {
             let is_known = replica.forget(client, wall_ns, now_ns, effects);
-            is_known.then(|| replica.sequence())
+            is_known.then(|| Numbers::of_positions(replica.sequence()))
         });
         if sequence.is_some() {
             self.compact_soon();
@@ -388,7 +427,8 @@ impl Node {
     /// Whether this run has numbered anything, or was linked to anybody.
     pub(crate) fn has_begun(&self) -> bool {
         let was_up = |neighbour: &Neighbour| neighbour.was_up.load(Ordering::Relaxed);
-        self.neighbours.iter().any(was_up) || self.lock().replica.sequence() > 0
+        let has_numbered = |lane| self.lock().replica.sequence_of(lane) > 0;
+        self.neighbours.iter().any(was_up) || Lane::ALL.into_iter().any(has_numbered)
     }
 
     /// The newer run of this server that has taken its place.
@@ -415,13 +455,18 @@ impl Node {
 
     /// What this server says first to a neighbour.
     pub(crate) fn hello(&self, to: &ServerName) -> Hello {
+        let state = self.lock();
+        let [reflected, counters_reflected] =
+            Lane::ALL.map(|lane| state.replica.reflected_of(lane));
+        drop(state);
         Hello {
             version: PROTOCOL_VERSION,
             herd: self.herd.clone(),
             origin: self.origin.clone(),
             to: to.clone(),
-            reflected: self.lock().replica.reflected(),
+            reflected,
             wants_kept: self.wants_kept(),
+            counters_reflected,
         }
     }
 
@@ -463,8 +508,7 @@ impl Node {
             }
         }
         self.change_locked(state, |state, now_ns, effects| {
-            let theirs = &hello.reflected;
-            let up = state.replica.link_up(link, theirs, now_ns, effects);
+            let up = state.replica.link_up(link, hello, now_ns, effects);
             if let Err(LinkFault::NewerRun { incarnation }) = up {
                 self.fence(incarnation, &there.server);
             }
@@ -745,13 +789,21 @@ impl Node {
         status.accepted_count = counts.accepted;
         status.received_count = counts.received;
         status.superseded_count = counts.older + counts.superseded + counts.suppressed;
-        status.digest = format!("{:016x}", state.replica.digest().total());
+        status.digest = format!("{:016x}", digest_of_all(&state.replica));
         status.policy = state.replica.policy().name().to_owned();
-        status.spread = state.replica.shape().to_string();
-        let reflected = state.replica.reflected().into_iter();
-        status.reflected = reflected
-            .map(|(origin, s)| (origin.to_string(), s))
-            .collect();
+        status.spread = spread(&state.replica);
+        let counted = state.replica.counter_counts();
+        status.counters = CountersStatus {
+            articles_count: state.replica.articles_count() as u64,
+            counters_count: state.replica.counters_count() as u64,
+            counted_count: counted.counted,
+            saturated_count: counted.saturated,
+            sent_count: counted.sent,
+            received_count: counted.received,
+            superseded_count: counted.superseded + counted.suppressed,
+            reflected: by_origin(state.replica.reflected_of(Lane::Counters)),
+        };
+        status.reflected = by_origin(state.replica.reflected());
         let wanted = self.neighbours.wanted();
         status.neighbours = wanted
             .map(|link| self.neighbour_status(&state, link.0))
@@ -762,21 +814,23 @@ impl Node {
     pub(crate) fn read_digest(&self) -> DigestAnswer {
         let state = self.lock();
         let replica = &state.replica;
-        let (total, buckets) = (
-            replica.digest().total(),
-            replica.digest().buckets().to_vec(),
-        );
-        let (clients_count, reflected) = (replica.clients_count(), replica.reflected());
+        let total = digest_of_all(replica);
+        let [positions, counters] = Lane::ALL.map(|lane| replica.digest_of(lane).buckets());
+        let buckets: Vec<_> = positions
+            .iter()
+            .zip(counters)
+            .map(|(of_positions, of_counters)| of_positions.wrapping_add(*of_counters))
+            .collect();
+        let clients_count = replica.clients_count();
+        let [reflected, counters_reflected] = Lane::ALL.map(|lane| replica.reflected_of(lane));
         drop(state);
         DigestAnswer {
             herd: self.herd.clone(),
             server: self.origin.server.to_string(),
             incarnation: self.origin.incarnation,
             clients_count: clients_count as u64,
-            reflected: reflected
-                .into_iter()
-                .map(|(origin, sequence)| (origin.to_string(), sequence))
-                .collect(),
+            reflected: by_origin(reflected),
+            counters_reflected: by_origin(counters_reflected),
             digest: format!("{total:016x}"),
             buckets: buckets.iter().map(|sum| format!("{sum:016x}")).collect(),
         }
@@ -809,6 +863,9 @@ impl Node {
         let links = (0..self.neighbours.len()).map(LinkIndex);
         let reading = Reading {
             counts: state.replica.counts(),
+            counted: state.replica.counter_counts(),
+            articles_count: state.replica.articles_count(),
+            counters_count: state.replica.counters_count(),
             clients_count: state.replica.clients_count(),
             forgotten_count: state.replica.forgotten_count(),
             links_up_count: state.connections.iter().flatten().count(),
@@ -1028,6 +1085,79 @@ impl Neighbour {
     pub(crate) fn outlet(&self) -> MutexGuard<'_, Option<Outlet>> {
         self.outlet.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What this run numbered, in each lane: it is safe when it is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Numbers {
+    pub(crate) positions: u64,
+    counters: u64,
+}
+
+impl Numbers {
+    const fn of_positions(positions: u64) -> Self {
+        Self {
+            positions,
+            counters: 0,
+        }
+    }
+
+    const fn of_counters(counters: u64) -> Self {
+        Self {
+            positions: 0,
+            counters,
+        }
+    }
+
+    /// All that a run has given.
+    pub(crate) fn given(replica: &Replica) -> Self {
+        Self {
+            positions: replica.sequence_of(Lane::Positions),
+            counters: replica.sequence_of(Lane::Counters),
+        }
+    }
+
+    /// What of them is kept here, and by so many neighbours.
+    pub(crate) fn kept(replica: &Replica, neighbour_count: usize) -> Self {
+        Self {
+            positions: replica.kept_sequence_of(Lane::Positions, neighbour_count),
+            counters: replica.kept_sequence_of(Lane::Counters, neighbour_count),
+        }
+    }
+
+    /// Whether these reach as far as others in both lanes.
+    pub(crate) const fn cover(self, others: Self) -> bool {
+        self.positions >= others.positions && self.counters >= others.counters
+    }
+
+    /// The higher number of each lane.
+    pub(crate) fn join(self, other: Self) -> Self {
+        Self {
+            positions: self.positions.max(other.positions),
+            counters: self.counters.max(other.counters),
+        }
+    }
+}
+
+/// What the policy came to, for the status.
+fn spread(replica: &Replica) -> String {
+    let [positions, counters] = Lane::ALL.map(|lane| replica.shape_of(lane));
+    if positions == counters {
+        positions.to_string()
+    } else {
+        format!("{positions}; counters: {counters}")
+    }
+}
+
+/// Sums, so that they add up: of equal lanes they are equal, and of others hardly ever.
+fn digest_of_all(replica: &Replica) -> u64 {
+    let totals = Lane::ALL.map(|lane| replica.digest_of(lane).total());
+    totals.into_iter().fold(0, u64::wrapping_add)
+}
+
+fn by_origin(vector: WireVector) -> BTreeMap<String, u64> {
+    let vector = vector.into_iter();
+    vector.map(|(origin, s)| (origin.to_string(), s)).collect()
 }
 
 fn is_current(state: &State, link: LinkIndex, connection: u64) -> bool {

@@ -1,7 +1,7 @@
 //! The verbs that every front end offers.
 
 use crate::clock;
-use crate::node::Node;
+use crate::node::{Node, Numbers};
 use crate::places::Places;
 use crate::telemetry::Traffic;
 use std::sync::Arc;
@@ -28,8 +28,8 @@ impl Service {
     }
 
     /// Takes reports of clients, in their order. `heard` then has an outcome and a text for each;
-    /// they are acknowledged when the sequence is that this returns.
-    pub(crate) fn i_am_at(&self, reports: &[Report<'_>], heard: &mut Heard) -> u64 {
+    /// they are acknowledged when that is kept which this returns.
+    pub(crate) fn i_am_at(&self, reports: &[Report<'_>], heard: &mut Heard) -> Numbers {
         let received_at_ns = clock::wall_ns();
         heard.texts.write(reports, received_at_ns);
         heard.outcomes.clear();

@@ -39,10 +39,13 @@ pub struct Status {
     pub received_count: u64,
     /// Reports and updates that changed nothing: it had them, or newer ones.
     pub superseded_count: u64,
-    /// Says whether two servers hold the same reports: 16 hexadecimal digits.
+    /// Says whether two servers hold the same reports and counters: 16 hexadecimal digits.
     pub digest: String,
     /// Highest sequence reflected, for each origin, written `Hill/1763722800000`.
     pub reflected: BTreeMap<String, u64>,
+    /// What it knows of articles. Nothing where an older version answers.
+    #[serde(default)]
+    pub counters: CountersStatus,
     /// Its neighbours, in the order of the configuration.
     pub neighbours: Vec<NeighbourStatus>,
     /// How many connections clients may have: what is configured, or what the system's limit of
@@ -51,6 +54,27 @@ pub struct Status {
     pub connections_limit: u64,
     /// What it listens on, with the ports that it got.
     pub addresses: Addresses,
+}
+
+/// What a server says about the counters of likes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountersStatus {
+    /// Articles that have a counter.
+    pub articles_count: u64,
+    /// One for each article and each run of a server that counted it.
+    pub counters_count: u64,
+    /// LIKEs and UNLIKEs of its own clients that were counted.
+    pub counted_count: u64,
+    /// LIKEs and UNLIKEs that found a counter at its end.
+    pub saturated_count: u64,
+    /// Counters sent to neighbours.
+    pub sent_count: u64,
+    /// Counters that neighbours sent, those that it had by another way too.
+    pub received_count: u64,
+    /// Counters that were not sent, or changed nothing: they were there, or newer ones.
+    pub superseded_count: u64,
+    /// Highest sequence reflected, for each origin, as in [`Status`].
+    pub reflected: BTreeMap<String, u64>,
 }
 
 /// What `GET /api/v1/digest` answers: what it takes to find where two servers differ.
@@ -66,9 +90,13 @@ pub struct DigestAnswer {
     pub clients_count: u64,
     /// Highest sequence reflected, for each origin, as in [`Status`].
     pub reflected: BTreeMap<String, u64>,
+    /// The same of the counters. Nothing where an older version answers.
+    #[serde(default)]
+    pub counters_reflected: BTreeMap<String, u64>,
     /// As in [`Status`].
     pub digest: String,
-    /// The same for each 4,096th of the clients, by a hash of their ID: 16 hexadecimal digits each.
+    /// The same for each 4,096th of the clients and articles, by a hash of their ID: 16 hexadecimal
+    /// digits each.
     pub buckets: Vec<String>,
 }
 

@@ -1,32 +1,39 @@
-//! What the core promises, checked by one who knows every update ever numbered.
+//! What the core promises, checked by one who knows every update and every vote ever numbered.
 
 mod owed;
+mod tallies;
 
 pub(crate) use owed::Acknowledged;
 use owed::Owed;
 use std::collections::BTreeMap;
+use tallies::Tallies;
 use thiserror::Error;
-use wherd_core::{LinkIndex, Replica};
-use wherd_proto::frame::{Frame, Updates, WireVector};
+use wherd_core::{LinkIndex, Replica, Vote};
+use wherd_proto::frame::{Frame, Hello, Lane, Updates, WireVector};
 use wherd_proto::{AtText, Origin, journal};
 
 /// One promise of the core.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Invariant {
-    /// A server that reflects an update holds it, or one that precedes it.
+    /// A server that reflects an update holds it, or one that precedes it; one that reflects a vote
+    /// holds what its origin counted with it, or later.
     Dominance,
     /// What a server holds of a client is the newest that it was told, in whatever order and how
     /// often it was.
     Merge,
+    /// What a server holds of a counter is the newest that it was told, and how often an article is
+    /// liked is the exact sum of that.
+    Count,
     /// A version vector never goes back.
     VectorWentBack,
     /// A report is accepted exactly when it precedes what is held of its client.
     Precedence,
     /// No origin gives a number twice.
     NumberedTwice,
-    /// Every update that travels was numbered by its origin, with this very text and time.
+    /// Every update that travels was numbered by its origin, with this very text and time; and so was
+    /// every counter, with these very numbers.
     Invented,
-    /// What waits for a link is bounded by the clients.
+    /// What waits for a link is bounded by the clients and the counters.
     LinkBound,
     /// A journal is a small multiple of what its server holds.
     DiskBound,
@@ -53,7 +60,7 @@ pub enum Invariant {
     Duplicate,
     /// Nothing has to be repaired where nothing changed by itself.
     Diverged,
-    /// In a quiet herd an update is sent no more often than the policy needs.
+    /// In a quiet herd an update or a vote is sent no more often than the policy needs.
     Sends,
     /// Whoever waits for an acknowledgement has it, soon after the last fault.
     Unanswered,
@@ -72,6 +79,27 @@ pub struct Violation {
 /// The order of updates: time, then origin, then sequence.
 pub(crate) type Precedence = (i64, Origin, u64);
 
+/// What is held, kept or owed: of two with one subject one precedes the other.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    /// Where a client is.
+    Client(usize),
+    /// What an origin counted of an article. The time in its [`Precedence`] is 0.
+    Counter(usize, Origin),
+}
+
+impl Subject {
+    pub(crate) const fn lane(&self) -> Lane {
+        match self {
+            Self::Client(_) => Lane::Positions,
+            Self::Counter(..) => Lane::Counters,
+        }
+    }
+}
+
+/// The newest of each.
+pub(crate) type Store = BTreeMap<Subject, Precedence>;
+
 /// Everything that was ever numbered, and what every server showed last.
 #[derive(Debug)]
 pub(crate) struct Checker {
@@ -79,6 +107,7 @@ pub(crate) struct Checker {
     updates: Vec<Numbered>,
     /// Indexes into `updates`, by sequence.
     numbered: BTreeMap<Origin, Vec<u32>>,
+    tallies: Tallies,
     seen: Vec<Seen>,
     owed: Owed,
 }
@@ -107,20 +136,26 @@ impl Numbered {
 #[derive(Clone, Debug, Default)]
 struct Seen {
     numbered: u64,
-    reflected: WireVector,
+    /// By lane.
+    reflected: [WireVector; 2],
     /// By client: which update, and since when.
     held: Vec<Option<(u32, u64)>>,
     /// What its neighbours reflected when their links came up.
-    at_hello: BTreeMap<usize, WireVector>,
+    at_hello: BTreeMap<usize, [WireVector; 2]>,
 }
 
 impl Checker {
-    pub(crate) fn new(client_names: Vec<String>, neighbours: Vec<Vec<usize>>) -> Self {
+    pub(crate) fn new(
+        client_names: Vec<String>,
+        article_names: Vec<String>,
+        neighbours: Vec<Vec<usize>>,
+    ) -> Self {
         let seen = Seen::default();
         Self {
             client_names,
             updates: Vec::new(),
             numbered: BTreeMap::new(),
+            tallies: Tallies::new(article_names, neighbours.len()),
             seen: vec![seen; neighbours.len()],
             owed: Owed::new(neighbours),
         }
@@ -129,6 +164,7 @@ impl Checker {
     /// A server starts with nothing, or stops and loses all it had.
     pub(crate) fn forget(&mut self, server: usize) {
         self.seen[server] = Seen::default();
+        self.tallies.forget(server);
     }
 
     /// A server was told a report: whether it did right to accept it or not.
@@ -141,7 +177,7 @@ impl Checker {
     ) -> Result<Precedence, Violation> {
         let sequence = self.seen[server].numbered + 1;
         let precedence = (report.ordered_at_ns, me.clone(), sequence);
-        let held = self.held_precedence(server, report.client);
+        let held = self.held_precedence(server, &Subject::Client(report.client));
         if held.is_none_or(|held| *held < precedence) != is_accepted {
             return broken(Invariant::Precedence, || {
                 format!("accepted: {is_accepted}, {precedence:?} where {held:?} is held")
@@ -180,9 +216,25 @@ impl Checker {
         Ok(update)
     }
 
+    /// A server was told a vote: what it counted by that.
+    pub(crate) fn voted(
+        &mut self,
+        server: usize,
+        me: &Origin,
+        vote: (usize, Vote),
+        now_ns: u64,
+    ) -> Result<(Subject, Precedence), Violation> {
+        self.tallies.voted(server, me, vote, now_ns)
+    }
+
+    /// How often an article is liked, for all that a server was told.
+    pub(crate) fn likes(&self, server: usize, article: usize) -> i64 {
+        self.tallies.likes(server, article)
+    }
+
     /// A client is forgotten: the time at which that is ordered.
     pub(crate) fn forgotten_at_ns(&self, server: usize, client: usize, wall_ns: i64) -> i64 {
-        let held = self.held_precedence(server, client);
+        let held = self.held_precedence(server, &Subject::Client(client));
         held.map_or(wall_ns, |(held_ns, _, _)| wall_ns.max(held_ns + 1))
     }
 
@@ -198,13 +250,34 @@ impl Checker {
         held[client] = Some((update, now_ns));
     }
 
-    fn held_precedence(&self, server: usize, client: usize) -> Option<&Precedence> {
-        let (update, _) = (*self.seen[server].held.get(client)?)?;
-        Some(self.precedence(update))
+    fn held_precedence(&self, server: usize, subject: &Subject) -> Option<&Precedence> {
+        match subject {
+            Subject::Client(client) => {
+                let (update, _) = (*self.seen[server].held.get(*client)?)?;
+                Some(self.precedence(update))
+            }
+            Subject::Counter(..) => self.tallies.held_precedence(server, subject),
+        }
     }
 
     fn precedence(&self, update: u32) -> &Precedence {
         &self.updates[update as usize].precedence
+    }
+
+    /// What a number was given for.
+    fn numbered_as(
+        &self,
+        lane: Lane,
+        origin: &Origin,
+        sequence: u64,
+    ) -> Option<(Subject, &Precedence)> {
+        match lane {
+            Lane::Positions => {
+                let update = &self.updates[self.find(origin, sequence)? as usize];
+                Some((Subject::Client(update.client), &update.precedence))
+            }
+            Lane::Counters => self.tallies.find(origin, sequence),
+        }
     }
 
     fn find(&self, origin: &Origin, sequence: u64) -> Option<u32> {
@@ -213,7 +286,18 @@ impl Checker {
     }
 
     /// A server that starts holds this instead of what it read.
-    pub(crate) fn rot(&mut self, updates: &Updates<'_>) {
+    pub(crate) fn rot(&mut self, server: usize, frame: &Frame<'_>, now_ns: u64) {
+        match frame {
+            Frame::Updates(updates) => self.rot_updates(updates),
+            Frame::Counts(counts) => {
+                self.tallies.rot(counts);
+                self.tallies.take(server, counts, now_ns);
+            }
+            _ => {}
+        }
+    }
+
+    fn rot_updates(&mut self, updates: &Updates<'_>) {
         for (origin, update) in &updates.entries {
             if let Some(known) = self.find(&updates.origins[*origin], update.sequence) {
                 let text = update.at.as_bytes().to_vec();
@@ -223,7 +307,15 @@ impl Checker {
     }
 
     /// Compares what is sent with what was numbered.
-    pub(crate) fn sent(&self, updates: &Updates<'_>) -> Result<(), Violation> {
+    pub(crate) fn sent(&self, frame: &Frame<'_>) -> Result<(), Violation> {
+        match frame {
+            Frame::Updates(updates) => self.sent_updates(updates),
+            Frame::Counts(counts) => self.tallies.sent(counts),
+            _ => Ok(()),
+        }
+    }
+
+    fn sent_updates(&self, updates: &Updates<'_>) -> Result<(), Violation> {
         for (origin, update) in &updates.entries {
             let origin = &updates.origins[*origin];
             let is_right = self.find(origin, update.sequence).is_some_and(|known| {
@@ -239,9 +331,10 @@ impl Checker {
         Ok(())
     }
 
-    /// A link came up; the other side reflected `theirs` when it said so.
-    pub(crate) fn greeted(&mut self, server: usize, link: LinkIndex, theirs: &WireVector) {
-        self.seen[server].at_hello.insert(link.0, theirs.clone());
+    /// A link came up, and the other side had said this.
+    pub(crate) fn greeted(&mut self, server: usize, link: LinkIndex, hello: &Hello) {
+        let theirs = [&hello.reflected, &hello.counters_reflected].map(WireVector::clone);
+        self.seen[server].at_hello.insert(link.0, theirs);
     }
 
     pub(crate) fn link_down(&mut self, server: usize, link: LinkIndex) {
@@ -253,7 +346,9 @@ impl Checker {
         for client in 0..self.client_names.len() {
             self.observe_entry(server, replica, client)?;
         }
-        self.observe_vector(server, replica)
+        self.tallies.observe(server, replica)?;
+        let mut lanes = Lane::ALL.into_iter();
+        lanes.try_for_each(|lane| self.observe_vector(server, replica, lane))
     }
 
     /// Looks at what may have changed by a frame.
@@ -270,9 +365,14 @@ impl Checker {
                     let client = self.updates[update as usize].client;
                     self.observe_entry(server, replica, client)?;
                 }
-                self.observe_vector(server, replica)
+                self.observe_vector(server, replica, Lane::Positions)
             }
-            Frame::Commit { .. } => self.observe_vector(server, replica),
+            Frame::Counts(counts) => {
+                self.tallies.take(server, counts, now_ns);
+                self.tallies.observe_sums(server, replica)?;
+                self.observe_vector(server, replica, Lane::Counters)
+            }
+            Frame::Commit { lane, .. } => self.observe_vector(server, replica, *lane),
             _ => Ok(()),
         }
     }
@@ -280,8 +380,12 @@ impl Checker {
     /// A server has replayed a journal's batch.
     pub(crate) fn replayed(&mut self, server: usize, batch: &[u8], now_ns: u64) {
         for frame in journal::batch_frames(batch).unwrap_or_default() {
-            if let Frame::Updates(updates) = frame {
-                self.take(server, &updates, now_ns);
+            match frame {
+                Frame::Updates(updates) => {
+                    self.take(server, &updates, now_ns);
+                }
+                Frame::Counts(counts) => self.tallies.take(server, &counts, now_ns),
+                _ => {}
             }
         }
     }
@@ -292,7 +396,8 @@ impl Checker {
         for update in &known {
             let numbered = &self.updates[*update as usize];
             let client = numbered.client;
-            if self.held_precedence(server, client) < Some(&numbered.precedence) {
+            let held = self.held_precedence(server, &Subject::Client(client));
+            if held < Some(&numbered.precedence) {
                 self.hold(server, client, *update, now_ns);
             }
         }
@@ -310,10 +415,11 @@ impl Checker {
         replica: &Replica,
         link_count: usize,
     ) -> Result<(), Violation> {
-        let held_count = self.seen[server].held.iter().flatten().count();
+        let clients_count = self.seen[server].held.iter().flatten().count();
+        let held_count = clients_count + self.tallies.held_count(server);
         for link in (0..link_count).map(LinkIndex) {
             let waiting = replica.link_counts(link).map_or(0, |(_, waiting)| waiting);
-            // Each client at most once in the queue, once among those that wait for their time, and
+            // Each client and counter at most once in its queue, once among those that wait for their time, and
             // once in what catch-up has still to see.
             if waiting > 3 * held_count {
                 return broken(Invariant::LinkBound, || {
@@ -348,11 +454,16 @@ impl Checker {
         Ok(())
     }
 
-    fn observe_vector(&mut self, server: usize, replica: &Replica) -> Result<(), Violation> {
-        let reflected = replica.reflected();
-        let before = std::mem::take(&mut self.seen[server].reflected);
+    fn observe_vector(
+        &mut self,
+        server: usize,
+        replica: &Replica,
+        lane: Lane,
+    ) -> Result<(), Violation> {
+        let reflected = replica.reflected_of(lane);
+        let before = std::mem::take(&mut self.seen[server].reflected[lane as usize]);
         if before == reflected {
-            self.seen[server].reflected = before;
+            self.seen[server].reflected[lane as usize] = before;
             return Ok(());
         }
         for (origin, sequence) in &before {
@@ -363,9 +474,10 @@ impl Checker {
                 });
             }
         }
-        let held = |client| self.held_precedence(server, client);
-        self.check_dominance(replica, &before, &reflected, held)?;
+        let held = |subject: &Subject| self.held_precedence(server, subject);
+        self.check_dominance((replica, lane), &before, &reflected, held)?;
         for (link, theirs) in &self.seen[server].at_hello {
+            let theirs = &theirs[lane as usize];
             let is_covered = theirs.iter().all(|(o, s)| of(&reflected, o) >= *s);
             if !is_covered && !replica.is_catching_up() {
                 return broken(Invariant::Readiness, || {
@@ -374,34 +486,30 @@ impl Checker {
                 });
             }
         }
-        self.seen[server].reflected = reflected;
+        self.seen[server].reflected[lane as usize] = reflected;
         Ok(())
     }
 
     /// What is reflected beyond `before` is held, or what precedes it.
     fn check_dominance<'a>(
         &'a self,
-        replica: &Replica,
+        (replica, lane): (&Replica, Lane),
         before: &WireVector,
         reflected: &WireVector,
-        held: impl Fn(usize) -> Option<&'a Precedence>,
+        held: impl Fn(&Subject) -> Option<&'a Precedence>,
     ) -> Result<(), Violation> {
+        let me = replica.me();
         for (origin, sequence) in reflected {
             for raised in of(before, origin) + 1..=*sequence {
-                let numbered = self.numbered.get(origin);
-                let Some(update) = numbered.and_then(|of| of.get(raised as usize - 1)) else {
+                let Some((subject, precedence)) = self.numbered_as(lane, origin, raised) else {
                     return broken(Invariant::Dominance, || {
-                        let me = replica.me();
-                        format!("{me} reflects {origin}:{raised}, never numbered")
+                        format!("{me} reflects {origin}:{raised} of {lane:?}, never numbered")
                     });
                 };
-                let update = &self.updates[*update as usize];
-                let held = held(update.client);
-                if held < Some(&update.precedence) {
+                let held = held(&subject);
+                if held < Some(precedence) {
                     return broken(Invariant::Dominance, || {
-                        let (me, client) = (replica.me(), &self.client_names[update.client]);
-                        let update = &update.precedence;
-                        format!("{me} reflects {update:?} of {client} and holds {held:?}")
+                        format!("{me} reflects {precedence:?} of {subject:?} and holds {held:?}")
                     });
                 }
             }
@@ -410,50 +518,43 @@ impl Checker {
     }
 
     /// What a disk has must be in order by itself.
-    pub(crate) fn check_disk(
-        &self,
-        after: &Replica,
-        store: &BTreeMap<usize, Precedence>,
-    ) -> Result<(), Violation> {
-        let held = |client: usize| store.get(&client);
-        self.check_dominance(after, &WireVector::new(), &after.reflected(), held)
+    pub(crate) fn check_disk(&self, after: &Replica, store: &Store) -> Result<(), Violation> {
+        let held = |subject: &Subject| store.get(subject);
+        Lane::ALL.into_iter().try_for_each(|lane| {
+            let reflected = after.reflected_of(lane);
+            self.check_dominance((after, lane), &WireVector::new(), &reflected, held)
+        })
     }
 
-    /// What a server holds, by client.
-    pub(crate) fn held(&self, server: usize) -> BTreeMap<usize, Precedence> {
+    /// What a server holds.
+    pub(crate) fn held(&self, server: usize) -> Store {
         let held = self.seen[server].held.iter().enumerate();
-        held.filter_map(|(client, held)| Some((client, self.precedence((*held)?.0).clone())))
-            .collect()
+        let positions = held.filter_map(|(client, held)| {
+            let precedence = self.precedence((*held)?.0).clone();
+            Some((Subject::Client(client), precedence))
+        });
+        positions.chain(self.tallies.held(server)).collect()
     }
 
     /// Adds what a journal's batch has to what a server has.
-    pub(crate) fn add_batch(&self, batch: &[u8], store: &mut BTreeMap<usize, Precedence>) {
+    pub(crate) fn add_batch(&self, batch: &[u8], store: &mut Store) {
         for frame in journal::batch_frames(batch).unwrap_or_default() {
-            let Frame::Updates(updates) = frame else {
-                continue;
-            };
-            for known in self.all_known(&updates) {
-                let Numbered {
-                    client, precedence, ..
-                } = &self.updates[known as usize];
-                let held = store.entry(*client).or_insert_with(|| precedence.clone());
-                *held = precedence.max(held).clone();
+            for (lane, origin, sequence) in stamps(&frame) {
+                if let Some((subject, precedence)) = self.numbered_as(lane, origin, sequence) {
+                    let held = store.entry(subject).or_insert_with(|| precedence.clone());
+                    *held = precedence.max(held).clone();
+                }
             }
         }
     }
 
-    /// A client was told that its report is kept.
+    /// A client was told that its report or vote is kept.
     pub(crate) fn acknowledged(&mut self, told: Acknowledged) {
         self.owed.promise(told);
     }
 
     /// Something of what a server was to keep is gone; what each has after that is in `stores`.
-    pub(crate) fn destroyed(
-        &mut self,
-        server: usize,
-        stores: &[BTreeMap<usize, Precedence>],
-        now_ns: u64,
-    ) {
+    pub(crate) fn destroyed(&mut self, server: usize, stores: &[Store], now_ns: u64) {
         self.owed.destroyed(server, stores, now_ns);
     }
 
@@ -462,10 +563,10 @@ impl Checker {
     pub(crate) fn agree(
         &self,
         replicas: &[(usize, &Replica)],
-        newest: &BTreeMap<usize, Precedence>,
+        newest: &Store,
     ) -> Result<(), Violation> {
-        for (client, newest) in newest {
-            self.check_held(replicas, *client, newest)?;
+        for (subject, newest) in newest {
+            self.check_held(replicas, subject, newest)?;
         }
         replicas
             .windows(2)
@@ -477,10 +578,10 @@ impl Checker {
     pub(crate) fn settle(
         &mut self,
         replicas: &[(usize, &Replica)],
-        stores: &[BTreeMap<usize, Precedence>],
+        stores: &[Store],
     ) -> Result<(), Violation> {
-        for (client, owed) in self.owed.all() {
-            self.check_held(replicas, client, owed)?;
+        for (subject, owed) in self.owed.all() {
+            self.check_held(replicas, subject, owed)?;
         }
         let (server, _) = replicas[0];
         self.owed.settle(self.held(server), stores);
@@ -490,15 +591,15 @@ impl Checker {
     fn check_held(
         &self,
         replicas: &[(usize, &Replica)],
-        client: usize,
+        subject: &Subject,
         owed: &Precedence,
     ) -> Result<(), Violation> {
         for (server, replica) in replicas {
-            let held = self.held_precedence(*server, client);
+            let held = self.held_precedence(*server, subject);
             if held < Some(owed) {
                 return broken(Invariant::Lost, || {
-                    let (me, client) = (replica.me(), &self.client_names[client]);
-                    format!("{owed:?} of {client}: {me} holds {held:?}")
+                    let me = replica.me();
+                    format!("{owed:?} of {subject:?}: {me} holds {held:?}")
                 });
             }
         }
@@ -518,15 +619,22 @@ impl Checker {
                 });
             }
         }
+        self.tallies.agree_pair(a, b)?;
         agree_summed(a, b, names)
     }
 
-    /// When each server came to hold what it holds of a client.
-    pub(crate) fn held_since_ns(&self, servers: &[usize], client: usize) -> Vec<u64> {
-        let since = |seen: &Seen| (*seen.held.get(client)?).map(|(_, at_ns)| at_ns);
+    /// When each server came to hold what it holds of something.
+    pub(crate) fn held_since_ns(&self, servers: &[usize], subject: &Subject) -> Vec<u64> {
+        let since = |server: usize| match subject {
+            Subject::Client(client) => {
+                let held = self.seen[server].held.get(*client).copied().flatten();
+                held.map(|(_, at_ns)| at_ns)
+            }
+            Subject::Counter(..) => self.tallies.held_since_ns(server, subject),
+        };
         servers
             .iter()
-            .map(|server| since(&self.seen[*server]).unwrap_or(u64::MAX))
+            .map(|server| since(*server).unwrap_or(u64::MAX))
             .collect()
     }
 
@@ -537,22 +645,50 @@ impl Checker {
     }
 }
 
-/// Two replicas have the same digest and reflect the same.
+/// Two replicas have the same digests and reflect the same.
 pub(crate) fn agree_summed(
     a: &Replica,
     b: &Replica,
     names: impl Fn() -> String,
 ) -> Result<(), Violation> {
-    if a.digest().total() != b.digest().total() || a.digest().buckets() != b.digest().buckets() {
-        return broken(Invariant::Agreement, || format!("digests of {}", names()));
-    }
-    if a.reflected() != b.reflected() {
-        return broken(Invariant::Agreement, || {
-            let vectors = (a.reflected(), b.reflected());
-            format!("vectors of {}: {vectors:?}", names())
-        });
+    for lane in Lane::ALL {
+        let (of_a, of_b) = (a.digest_of(lane), b.digest_of(lane));
+        if of_a.total() != of_b.total() || of_a.buckets() != of_b.buckets() {
+            return broken(Invariant::Agreement, || {
+                format!("digests of {lane:?} of {}", names())
+            });
+        }
+        let vectors = (a.reflected_of(lane), b.reflected_of(lane));
+        if vectors.0 != vectors.1 {
+            return broken(Invariant::Agreement, || {
+                format!("vectors of {lane:?} of {}: {vectors:?}", names())
+            });
+        }
     }
     Ok(())
+}
+
+/// Who numbered what is in a frame, and how.
+fn stamps<'a>(frame: &'a Frame<'_>) -> Vec<(Lane, &'a Origin, u64)> {
+    match frame {
+        Frame::Updates(updates) => {
+            let entries = updates.entries.iter();
+            let stamp =
+                |origin: usize, sequence| (Lane::Positions, &updates.origins[origin], sequence);
+            entries
+                .map(|(origin, update)| stamp(*origin, update.sequence))
+                .collect()
+        }
+        Frame::Counts(counts) => {
+            let entries = counts.entries.iter();
+            let stamp =
+                |origin: usize, sequence| (Lane::Counters, &counts.origins[origin], sequence);
+            entries
+                .map(|(origin, count)| stamp(*origin, count.sequence))
+                .collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// A report as the checker is told of it.

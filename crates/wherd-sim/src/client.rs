@@ -1,18 +1,20 @@
 //! What clients say, and when they are answered.
 
 use crate::agenda::Event;
-use crate::checker::{Acknowledged, Invariant, Told, Violation, broken};
+use crate::checker::{Acknowledged, Invariant, Precedence, Subject, Told, Violation, broken};
 use crate::fault::Fault;
-use crate::herd::{Herd, MOST_DRIFT_NS, client_name};
+use crate::herd::{Herd, MOST_DRIFT_NS, article_name, client_name};
 use crate::scenario::{Defect, Level, MS};
 use crate::server::Server;
 use crate::server::{Pending, WALL_START_NS};
 use wherd_core::replica::Outcome;
+use wherd_core::{Likes, Vote};
+use wherd_proto::frame::Lane;
 use wherd_proto::{AtText, AtTexts, Report, Request};
 
 impl Herd<'_> {
-    /// Some clients report to some server, if it is up.
-    pub(crate) fn report_some(&mut self) -> Result<(), Violation> {
+    /// Some clients report to some server and some vote at another, if these are up.
+    pub(crate) fn hear_clients(&mut self) -> Result<(), Violation> {
         let (load, burst) = (&self.scenario.load, self.burst());
         if self.report_count >= burst.report_count {
             return Ok(());
@@ -20,6 +22,15 @@ impl Herd<'_> {
         self.report_count += 1;
         let gap_ns = self.random.within(&load.gap_ns) * burst.slowness;
         self.agenda.put(self.now_ns + gap_ns, Event::Report);
+        self.report_some()?;
+        if load.article_count > 0 && self.votes.chance(load.vote_per_mille) {
+            self.vote_some()?;
+        }
+        Ok(())
+    }
+
+    fn report_some(&mut self) -> Result<(), Violation> {
+        let load = &self.scenario.load;
         let server = self.random.below(self.servers.len());
         if !self.servers[server].is_serving() {
             return Ok(());
@@ -96,6 +107,52 @@ impl Herd<'_> {
         Ok(outcomes)
     }
 
+    fn vote_some(&mut self) -> Result<(), Violation> {
+        let load = &self.scenario.load;
+        let server = self.votes.below(self.servers.len());
+        if !self.servers[server].is_serving() {
+            return Ok(());
+        }
+        let level = self.votes.pick(&load.levels);
+        for _ in 0..=self.votes.below(load.max_batch) {
+            let article = self.votes.below(load.article_count);
+            let vote = self.votes.pick(&[Vote::Like, Vote::Like, Vote::Unlike]);
+            self.vote(server, (article, vote), level)?;
+        }
+        Ok(())
+    }
+
+    /// A server counts what a client says of an article, if it is still up.
+    pub(crate) fn vote(
+        &mut self,
+        server: usize,
+        (article, vote): (usize, Vote),
+        level: Level,
+    ) -> Result<(), Violation> {
+        let (me, now_ns) = (self.servers[server].origin(), self.now_ns);
+        let Some(replica) = &mut self.servers[server].replica else {
+            return Ok(());
+        };
+        let mut effects = Vec::new();
+        let name = article_name(article);
+        let likes = replica.vote(name.as_bytes(), vote, now_ns, &mut effects);
+        let sequence = replica.sequence_of(Lane::Counters);
+        let (subject, precedence) = self.checker.voted(server, &me, (article, vote), now_ns)?;
+        let expected = Likes {
+            count: self.checker.likes(server, article),
+            is_saturated: false,
+        };
+        if likes != Some(expected) || sequence != precedence.2 {
+            return broken(Invariant::Count, || {
+                format!("{me}:{sequence} of {name} makes {likes:?} and not {expected:?}")
+            });
+        }
+        self.tell(|_| format!("{me} hears {vote:?} {name}, to be told by {level:?}"));
+        self.put_pending(server, (subject, precedence), sequence, level, false);
+        self.settle(server, &effects)?;
+        self.acknowledge(server)
+    }
+
     /// A server forgets a client, as somebody asked it to.
     fn forget_one(&mut self, server: usize) -> Result<(), Violation> {
         let client = self.random.below(self.scenario.load.client_count);
@@ -151,10 +208,23 @@ impl Herd<'_> {
         self.tell(|_| format!("{me} hears {shown}: {outcome:?}, to be told by {level:?}"));
         let is_accepted = outcome == Outcome::Accepted;
         let precedence = self.checker.reported(server, &me, told, is_accepted)?;
+        let told = (Subject::Client(told.client), precedence);
+        self.put_pending(server, told, sequence, level, !is_accepted);
+        Ok(())
+    }
+
+    fn put_pending(
+        &mut self,
+        server: usize,
+        (subject, precedence): (Subject, Precedence),
+        sequence: u64,
+        level: Level,
+        is_older: bool,
+    ) {
         self.servers[server].pending.push(Pending {
             told: Acknowledged {
                 server,
-                client: told.client,
+                subject,
                 precedence,
                 reported_at_ns: self.now_ns,
                 neighbour_count: match level {
@@ -163,10 +233,9 @@ impl Herd<'_> {
                 },
             },
             sequence,
-            is_older: !is_accepted,
+            is_older,
             level,
         });
-        Ok(())
     }
 
     /// Answers who waits for what is now kept.
@@ -176,11 +245,13 @@ impl Herd<'_> {
             return Ok(());
         };
         let is_hasty = self.scenario.defect == Some(Defect::AcknowledgeOlderAtOnce);
+        let kept_sequence =
+            |pending: &Pending, count| replica.kept_sequence_of(pending.told.subject.lane(), count);
         let is_kept = |pending: &mut Pending| match pending.level {
             Level::Memory => true,
             _ if pending.is_older && is_hasty => true,
-            Level::Disk => replica.kept_sequence(0) >= pending.sequence,
-            Level::Neighbours(count) => replica.kept_sequence(count) >= pending.sequence,
+            Level::Disk => kept_sequence(pending, 0) >= pending.sequence,
+            Level::Neighbours(count) => kept_sequence(pending, count) >= pending.sequence,
         };
         let kept: Vec<_> = here.pending.extract_if(.., is_kept).collect();
         let has_damage = |server: &Server| {
@@ -198,7 +269,11 @@ impl Herd<'_> {
                 // What a neighbour keeps for it may be an entry in the part that is damaged.
                 pending.told.neighbour_count = 0;
             }
-            *self.acknowledged.entry(pending.level).or_default() += 1;
+            let acknowledged = match pending.told.subject {
+                Subject::Client(_) => &mut self.acknowledged,
+                Subject::Counter(..) => &mut self.votes_acknowledged,
+            };
+            *acknowledged.entry(pending.level).or_default() += 1;
             if pending.level == Level::Memory {
                 continue;
             }

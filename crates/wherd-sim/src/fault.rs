@@ -9,7 +9,7 @@ use crate::scenario::MS;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use wherd_core::Policy;
-use wherd_proto::frame::{self, Frame, WireVector};
+use wherd_proto::frame::{self, Frame, Lane, WireVector};
 
 /// How long a server that stopped by itself is down when there are no faults.
 const RESTART_NS: u64 = 10 * MS;
@@ -47,13 +47,13 @@ pub enum Fault {
     Reorder,
     /// Something that is no frame follows one.
     Garbage,
-    /// A connection dies just before a COMMIT that follows UPDATES.
+    /// A connection dies just before a COMMIT that follows UPDATES or COUNTS.
     CutBeforeCommit,
-    /// A machine dies just after it sent UPDATES.
+    /// A machine dies just after it sent UPDATES or COUNTS.
     CrashAfterUpdates,
-    /// A machine dies just after it acknowledged a report.
+    /// A machine dies just after it acknowledged a report or vote.
     CrashAfterAcknowledgement,
-    /// All machines die just after one of them acknowledged a report.
+    /// All machines die just after one of them acknowledged a report or vote.
     CrashOfAllAfterAcknowledgement,
     /// A machine dies just after it wrote to its journal, and before the flush.
     CrashBeforeFlush,
@@ -521,7 +521,10 @@ impl Herd<'_> {
         let mut bytes = Vec::new();
         match self.random.below(4) {
             0 => bytes.extend((0..=self.random.below(40)).map(|_| self.random.any() as u8)),
-            1 => frame::write_commit(&mut bytes, u64::MAX, &WireVector::new()),
+            1 => {
+                let lane = self.votes.pick(&Lane::ALL);
+                frame::write_commit(&mut bytes, lane, u64::MAX, &WireVector::new());
+            }
             2 => frame::write_refusal(&mut bytes, "not wanted"),
             _ => {
                 bytes.extend_from_slice(frame);

@@ -1,7 +1,7 @@
 //! A simulated herd, and the parts of its run.
 
 use crate::agenda::{Agenda, Connection, Event};
-use crate::checker::{Checker, Invariant, Precedence, Violation, agree_summed, broken};
+use crate::checker::{Checker, Invariant, Store, Subject, Violation, agree_summed, broken};
 use crate::fault::Fault;
 use crate::journal::GROWTH;
 use crate::network::{End, EndIndex};
@@ -10,11 +10,14 @@ use crate::scenario::{Burst, Level, S, Scenario};
 use crate::server::{Server, WALL_START_NS};
 use crate::trace::Trace;
 use std::collections::BTreeMap;
-use wherd_core::{Effect, LinkIndex, Replica, replica};
+use wherd_core::{Effect, LinkIndex, Replica, Vote, replica};
+use wherd_proto::frame::Lane;
 use wherd_proto::journal;
 
 /// How long after the last fault all servers agree and are silent.
 const AGREE_WITHIN_NS: u64 = 5 * S;
+/// How many flushes more there may be where there are counters to write, too.
+const COUNTERS_FLUSHES: u64 = 5;
 /// How long it is seen to be silent where digests are compared.
 const WATCH_NS: u64 = 2 * S;
 /// What a batch's header and its COMMIT take, where many runs have numbered something.
@@ -28,9 +31,6 @@ const ORIGIN_BYTES: usize = 30;
 const PROBES: usize = 2;
 /// How far a clock may be off beyond its skew: what it drifts between two bursts.
 pub(crate) const MOST_DRIFT_NS: i64 = 4 * S as i64;
-
-/// The newest report of each client.
-type Newest = BTreeMap<usize, Precedence>;
 
 /// What came of a run.
 #[derive(Debug)]
@@ -49,15 +49,19 @@ pub struct Outcome {
     pub faults: BTreeMap<Fault, u64>,
     /// How many reports were acknowledged, by level.
     pub acknowledged: BTreeMap<Level, u64>,
+    /// The same of votes.
+    pub votes_acknowledged: BTreeMap<Level, u64>,
     /// How long after a last fault the herd was silent, at the most.
     pub silent_after_ns: u64,
-    /// What single updates cost in the quiet herd.
+    /// What single updates and votes cost in the quiet herd.
     pub probes: Vec<Probe>,
 }
 
-/// One update in a quiet herd.
+/// One update or vote in a quiet herd.
 #[derive(Clone, Debug)]
 pub struct Probe {
+    /// Which of the two.
+    pub lane: Lane,
     /// The server that numbered it.
     pub server: usize,
     /// How often it was sent on a link.
@@ -79,6 +83,7 @@ pub fn run(scenario: &Scenario, trace: Trace) -> Outcome {
         virtual_ns: herd.now_ns,
         faults: herd.faults,
         acknowledged: herd.acknowledged,
+        votes_acknowledged: herd.votes_acknowledged,
         silent_after_ns: herd.silent_after_ns,
         probes: herd.probes,
     }
@@ -88,6 +93,8 @@ pub fn run(scenario: &Scenario, trace: Trace) -> Outcome {
 pub(crate) struct Herd<'a> {
     pub(crate) scenario: &'a Scenario,
     pub(crate) random: Random,
+    /// What is drawn of votes alone.
+    pub(crate) votes: Random,
     pub(crate) now_ns: u64,
     pub(crate) agenda: Agenda,
     pub(crate) servers: Vec<Server>,
@@ -110,10 +117,11 @@ pub(crate) struct Herd<'a> {
     pub(crate) wants_kept: bool,
     pub(crate) faults: BTreeMap<Fault, u64>,
     pub(crate) acknowledged: BTreeMap<Level, u64>,
+    pub(crate) votes_acknowledged: BTreeMap<Level, u64>,
     pub(crate) checker: Checker,
     pub(crate) trace: Trace,
-    /// Entries that all replicas have sent.
-    pub(crate) sent_count: u64,
+    /// Entries that all replicas have sent, by lane.
+    pub(crate) sent_counts: [u64; 2],
     /// When somebody last said something but a digest.
     pub(crate) last_talk_ns: u64,
     burst: usize,
@@ -148,11 +156,13 @@ impl<'a> Herd<'a> {
             .map(|(name, ends)| Server::new(name, ends, scenario, &mut random))
             .collect();
         let clients = (0..scenario.load.client_count).map(client_name).collect();
+        let articles = (0..scenario.load.article_count).map(article_name).collect();
         let is_neighbours = |level: &Level| matches!(level, Level::Neighbours(_));
         Self {
-            checker: Checker::new(clients, neighbours),
+            checker: Checker::new(clients, articles, neighbours),
             scenario,
             random,
+            votes: Random::new(!scenario.seed),
             now_ns: 0,
             agenda: Agenda::default(),
             is_away: vec![false; servers.len()],
@@ -170,8 +180,9 @@ impl<'a> Herd<'a> {
             wants_kept: scenario.load.levels.iter().any(is_neighbours),
             faults: BTreeMap::new(),
             acknowledged: BTreeMap::new(),
+            votes_acknowledged: BTreeMap::new(),
             trace,
-            sent_count: 0,
+            sent_counts: [0; 2],
             last_talk_ns: 0,
             burst: 0,
             report_count: 0,
@@ -302,11 +313,13 @@ impl<'a> Herd<'a> {
 
     /// The newest that these servers held when faults stopped, but for those that were told since
     /// that a newer run has their name.
-    fn newest_of(&self, part: &[usize], held: &[BTreeMap<usize, Precedence>]) -> Newest {
-        let mut newest = Newest::new();
+    fn newest_of(&self, part: &[usize], held: &[Store]) -> Store {
+        let mut newest = Store::new();
         for server in part.iter().filter(|server| !self.is_fenced[**server]) {
-            for (client, held) in &held[*server] {
-                let known = newest.entry(*client).or_insert_with(|| held.clone());
+            for (subject, held) in &held[*server] {
+                let known = newest
+                    .entry(subject.clone())
+                    .or_insert_with(|| held.clone());
                 *known = held.max(known).clone();
             }
         }
@@ -352,8 +365,11 @@ impl<'a> Herd<'a> {
             let located = replica.locate(client.as_bytes(), 0)?;
             Some(located.at.as_bytes().len() + ENTRY_BYTES)
         });
-        let vector_bytes = replica.reflected().len() * ORIGIN_BYTES;
-        located.sum::<usize>() + vector_bytes + journal::HEADER_BYTES
+        let counts = replica.all_counts();
+        let counted = counts.map(|counted| counted.count.article.len() + ENTRY_BYTES);
+        let vectors = Lane::ALL.map(|lane| replica.reflected_of(lane).len() * ORIGIN_BYTES);
+        let entries_bytes = located.sum::<usize>() + counted.sum::<usize>();
+        entries_bytes + vectors.iter().sum::<usize>() + journal::HEADER_BYTES
     }
 
     fn observe_part(&mut self, part: &[usize]) -> Result<(), Violation> {
@@ -433,35 +449,58 @@ impl<'a> Herd<'a> {
                 self.probe_one(server, client)?;
             }
         }
+        if self.scenario.load.article_count > 0 {
+            let all = self.all();
+            let server = self.votes.pick(&all);
+            self.probe_vote(server)?;
+        }
         Ok(())
     }
 
     fn probe_one(&mut self, server: usize, client: usize) -> Result<(), Violation> {
-        let (sent_before, reported_at_ns) = (self.sent_count, self.now_ns);
+        let (sent_before, told_at_ns) = (self.sent_counts, self.now_ns);
         let line = self.line(client, WALL_START_NS + self.now_ns as i64);
         if self.report(server, &[line])? != [replica::Outcome::Accepted] {
             return broken(Invariant::BlockedByClock, || client_name(client));
         }
+        self.watch_probe(server, &Subject::Client(client), (sent_before, told_at_ns))
+    }
+
+    fn probe_vote(&mut self, server: usize) -> Result<(), Violation> {
+        let (sent_before, told_at_ns) = (self.sent_counts, self.now_ns);
+        self.vote(server, (0, Vote::Like), Level::Memory)?;
+        let subject = Subject::Counter(0, self.servers[server].origin());
+        self.watch_probe(server, &subject, (sent_before, told_at_ns))
+    }
+
+    fn watch_probe(
+        &mut self,
+        server: usize,
+        subject: &Subject,
+        (sent_before, told_at_ns): ([u64; 2], u64),
+    ) -> Result<(), Violation> {
         self.run_until_silent()?;
         let all = self.all();
         self.observe_part(&all)?;
         let stores = self.stores();
         let replicas = replicas(&self.servers, &all);
-        self.checker.agree(&replicas, &Newest::new())?;
+        self.checker.agree(&replicas, &Store::new())?;
         self.checker.settle(&replicas, &stores)?;
-        let sent_count = self.sent_count - sent_before;
+        let lane = subject.lane();
+        let sent_count = self.sent_counts[lane as usize] - sent_before[lane as usize];
         // Also where a link that is lazy does not wait long enough for what is slow to come.
         let most = self.scenario.topology.flood_sends();
         if sent_count > most {
             return broken(Invariant::Sends, || format!("{sent_count}, over {most}"));
         }
-        let held_since_ns = self.checker.held_since_ns(&all, client);
+        let held_since_ns = self.checker.held_since_ns(&all, subject);
         self.probes.push(Probe {
+            lane,
             server,
             sent_count,
             arrived_after_ns: held_since_ns
                 .iter()
-                .map(|at_ns| at_ns - reported_at_ns)
+                .map(|at_ns| at_ns - told_at_ns)
                 .collect(),
         });
         Ok(())
@@ -496,15 +535,18 @@ impl<'a> Herd<'a> {
     }
 
     fn agree_within_ns(&self) -> u64 {
+        let mut within_ns = AGREE_WITHIN_NS;
+        if self.scenario.load.article_count > 0 {
+            within_ns += COUNTERS_FLUSHES * self.scenario.disks.flush_ns.end;
+        }
         // Who was killed when faults stopped may be the first to hold something else.
         let may_rot = self.burst().faults.per_mille.get(&Fault::Rot) > Some(&0);
         if may_rot || self.faults.contains_key(&Fault::Rot) {
             // What has changed by itself is repaired from one server to the next.
             let hops = self.servers.len() as u64 + 1;
-            AGREE_WITHIN_NS + hops * self.scenario.settings.digest_interval_ns
-        } else {
-            AGREE_WITHIN_NS
+            within_ns += hops * self.scenario.settings.digest_interval_ns;
         }
+        within_ns
     }
 
     /// Lets time pass.
@@ -557,7 +599,7 @@ impl<'a> Herd<'a> {
         }
         self.trace.mix(&(at_ns, event));
         match event {
-            Event::Report => return self.report_some(),
+            Event::Report => return self.hear_clients(),
             Event::Write(end, connection) => return self.write_link(end, connection),
             Event::Deliver(end, connection) => return self.deliver(end, connection),
             Event::Tick(server) => return self.tick(server),
@@ -651,4 +693,8 @@ fn replicas<'a>(of: &'a [Server], servers: &[usize]) -> Vec<(usize, &'a Replica)
 
 pub(crate) fn client_name(client: usize) -> String {
     format!("c{client}")
+}
+
+pub(crate) fn article_name(article: usize) -> String {
+    format!("a{article}")
 }

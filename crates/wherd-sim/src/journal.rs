@@ -6,16 +6,15 @@
 //! flushed it takes the old one's name, and the folder is flushed.
 
 use crate::agenda::Event;
-use crate::checker::{Invariant, Precedence, Violation, broken};
+use crate::checker::{Invariant, Store, Violation, broken};
 use crate::disk::{self, File};
 use crate::fault::Fault;
 use crate::herd::Herd;
 use crate::scenario::{Defect, MS, S};
-use std::collections::BTreeMap;
 use wherd_core::{JournalFile, Replica};
-use wherd_proto::frame::{self, Frame, UpdatesWriter};
+use wherd_proto::frame::{self, CountsWriter, Frame, Lane, UpdatesWriter};
 use wherd_proto::journal::{self, Found, Kind, Owner};
-use wherd_proto::{AtText, Origin, Update};
+use wherd_proto::{AtText, Count, Origin, Update};
 
 /// How many records are written before a flush, at the most.
 const MOST_RECORDS: usize = 4;
@@ -144,7 +143,8 @@ impl Herd<'_> {
         }
         let is_whole = scan.has_owner && (!scan.is_damaged || is_trusted);
         if self.rots() {
-            self.hold_rotten(server);
+            self.hold_rotten(server, rot_update);
+            self.hold_rotten(server, rot_count);
         }
         self.tell(|herd| {
             let name = &herd.servers[server].name;
@@ -154,23 +154,23 @@ impl Herd<'_> {
     }
 
     /// One of the last entries that a server has read is not what it holds.
-    fn hold_rotten(&mut self, server: usize) {
+    fn hold_rotten(&mut self, server: usize, rot: impl Fn(&[Frame<'_>]) -> Option<Vec<u8>>) {
         let file = self.servers[server].disk.current.as_ref();
         let bytes = file.map_or(&[][..], |file| &file.bytes);
-        let Some(bytes) = disk::batches(bytes).filter_map(rot).last() else {
+        let rotten = |batch| rot(&journal::batch_frames(batch).ok()?);
+        let Some(bytes) = disk::batches(bytes).filter_map(rotten).last() else {
             return;
         };
         let Ok(Some((frame, _))) = frame::decode(&bytes, usize::MAX) else {
             return;
         };
         self.tell(|_| format!("  and holds {frame:?}"));
-        if let Frame::Updates(updates) = &frame {
-            self.checker.rot(updates);
-        }
+        self.checker.rot(server, &frame, self.now_ns);
         if let Some(replica) = &mut self.servers[server].replica {
-            let before = replica.digest().total();
-            // It wins only where its hash does: about every other time.
-            if replica.replay(&frame).is_ok() && replica.digest().total() != before {
+            let digests = |replica: &Replica| Lane::ALL.map(|lane| replica.digest_of(lane).total());
+            let before = digests(replica);
+            // It wins only where its hash or its number does: about every other time.
+            if replica.replay(&frame).is_ok() && digests(replica) != before {
                 self.count(Fault::Rot);
             }
         }
@@ -515,12 +515,18 @@ impl Herd<'_> {
             return Ok(());
         }
         let after = self.after_crash(server);
-        let kept = replica.kept_sequence(0);
-        let of_disk = after.reflected().get(replica.me()).copied().unwrap_or(0);
-        if of_disk < kept {
-            return broken(Invariant::Kept, || {
-                format!("{} keeps {kept}, its disk {of_disk}", replica.me())
-            });
+        for lane in Lane::ALL {
+            let kept = replica.kept_sequence_of(lane, 0);
+            let of_disk = after.reflected_of(lane);
+            let of_disk = of_disk.get(replica.me()).copied().unwrap_or(0);
+            if of_disk < kept {
+                return broken(Invariant::Kept, || {
+                    format!(
+                        "{} keeps {kept} of {lane:?}, its disk {of_disk}",
+                        replica.me()
+                    )
+                });
+            }
         }
         self.checker.check_disk(&after, &self.store(server))
     }
@@ -538,20 +544,20 @@ impl Herd<'_> {
     }
 
     /// What each server has where it is to keep what it acknowledged.
-    pub(crate) fn stores(&self) -> Vec<BTreeMap<usize, Precedence>> {
+    pub(crate) fn stores(&self) -> Vec<Store> {
         let all = 0..self.servers.len();
         all.map(|server| self.store(server)).collect()
     }
 
-    fn store(&self, server: usize) -> BTreeMap<usize, Precedence> {
+    fn store(&self, server: usize) -> Store {
         let here = &self.servers[server];
         if self.is_retired[server] {
-            return BTreeMap::new();
+            return Store::new();
         }
         if !here.has_journal {
             return self.checker.held(server);
         }
-        let mut store = BTreeMap::new();
+        let mut store = Store::new();
         for batch in disk::batches(here.disk.flushed()) {
             self.checker.add_batch(batch, &mut store);
         }
@@ -614,9 +620,8 @@ fn replay_batch(payload: &[u8], replica: &mut Replica) -> Option<()> {
     Some(())
 }
 
-/// The first entry of a batch, with another digit in its text.
-fn rot(batch: &[u8]) -> Option<Vec<u8>> {
-    let frames = journal::batch_frames(batch).ok()?;
+/// The first entry of a batch that begins with UPDATES, with another digit in its text.
+fn rot_update(frames: &[Frame<'_>]) -> Option<Vec<u8>> {
     let Some(Frame::Updates(updates)) = frames.first() else {
         return None;
     };
@@ -634,6 +639,24 @@ fn rot(batch: &[u8]) -> Option<Vec<u8>> {
         ..*update
     };
     writer.push(0, &updates.origins[*origin], &update);
+    writer.end();
+    Some(bytes)
+}
+
+/// The first counter of a batch, with another bit in its numbers.
+fn rot_count(frames: &[Frame<'_>]) -> Option<Vec<u8>> {
+    let counts = frames.iter().find_map(|frame| match frame {
+        Frame::Counts(counts) => Some(counts),
+        _ => None,
+    })?;
+    let (origin, count) = counts.entries.first()?;
+    let mut bytes = Vec::new();
+    let mut writer = CountsWriter::begin(&mut bytes, 1);
+    let count = Count {
+        likes: count.likes ^ 8,
+        ..*count
+    };
+    writer.push(0, &counts.origins[*origin], &count);
     writer.end();
     Some(bytes)
 }

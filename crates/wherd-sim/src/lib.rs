@@ -2,16 +2,17 @@
 //! network, disks and clocks that fail.
 //!
 //! A [`Scenario`] says what happens: which servers, how fast the network, what disks and clocks are
-//! like, what clients report, what goes wrong. [`Scenario::from_seed`] draws one. [`run`] plays it
+//! like, what clients report and vote, what goes wrong. [`Scenario::from_seed`] draws one. [`run`] plays it
 //! as discrete events in virtual time and returns an [`Outcome`]: what was counted, and the first
-//! [`Violation`] of what is promised, as the [`checker`] saw it, who knows every update ever
-//! numbered, every acknowledgement, and which disks were lost since.
+//! [`Violation`] of what is promised, as the [`checker`] saw it, who knows every update and every
+//! vote ever numbered, every acknowledgement, and which disks were lost since.
 //!
-//! A run is some bursts with hours of quiet between. In a burst clients report while faults strike.
-//! Then faults stop; what is cut or down comes back, or a part of it stays away, and within five
-//! seconds all servers that reach each other must agree, in memory and on disk, and fall silent. In
-//! the quiet hours digests are compared. Where all are back, some clients report once more, which
-//! shows that no clock blocked one for long, and what one update costs.
+//! A run is some bursts with hours of quiet between. In a burst clients report, and vote, while
+//! faults strike. Then faults stop; what is cut or down comes back, or a part of it stays away, and
+//! within five seconds all servers that reach each other must agree, in memory and on disk, and fall
+//! silent. In the quiet hours digests are compared. Where all are back, some clients report once
+//! more and one votes, which shows that no clock blocked one for long, and what one update costs.
+//! What is drawn of votes comes from a stream of its own.
 //!
 //! The servers around the core do what `wherd-server` does: one worker writes the journal, what
 //! was acknowledged waits for its flush, a file that failed is followed by a new one.

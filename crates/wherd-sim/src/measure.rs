@@ -13,6 +13,8 @@
 //! - Its *delay* is from its acceptance until it was delivered to the last server that was running
 //!   when it was accepted. A server that is killed on the way is not waited for, and what a server
 //!   missed while it was down counts as healing and not as delay.
+//! - A LIKE is *sent* with all that its server has counted of the article, as one entry in one COUNTS
+//!   frame on one link. These are counted apart.
 //! - *Healing* is from the last change of a fault (a kill, a return, a cut, a mend) until every
 //!   server that can be reached holds what any of them held then, or newer.
 //!
@@ -35,7 +37,7 @@ mod summary;
 mod verdict;
 
 pub use journey::{Hop, Journey};
-pub use summary::{Delays, Measured, Sample};
+pub use summary::{Delays, Measured, Sample, Voted};
 
 use crate::topology::Topology;
 use wherd_core::Policy;
@@ -84,6 +86,17 @@ pub struct Load {
     /// How many reports a server reads at once; at least 1. Each batch comes to a random server
     /// of those that run.
     pub batch_count: usize,
+    /// What they like beside.
+    pub votes: Votes,
+}
+
+/// What clients say of articles beside what they report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Votes {
+    /// How many LIKEs come with each thousand reports, to the same servers; 0: none.
+    pub per_mille: u32,
+    /// Each LIKE is of a random one of so many articles; at least 1 where there are LIKEs.
+    pub article_count: usize,
 }
 
 /// What links are like, and the clocks of `[replication]` that concern them.
@@ -100,6 +113,8 @@ pub struct Links {
     pub gather_ns: u64,
     /// How long after new updates a HAVE goes out.
     pub have_interval_ns: u64,
+    /// How long LIKEs wait at their server for more of them.
+    pub counters_wait_ns: u64,
     /// After how much silence a link counts as dead.
     pub dead_after_ns: u64,
     /// The first pause between two dials; it doubles each time.
@@ -116,6 +131,7 @@ impl Default for Links {
             bytes_per_s: 12_500_000,
             gather_ns: 0,
             have_interval_ns: 5 * MS,
+            counters_wait_ns: 50 * MS,
             dead_after_ns: 3 * SECOND,
             redial_min_ns: 50 * MS,
             redial_max_ns: 5 * SECOND,

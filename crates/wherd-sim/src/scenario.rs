@@ -92,12 +92,16 @@ pub struct Load {
     pub forget_per_mille: u32,
     /// What a client waits for, drawn for each read.
     pub levels: Vec<Level>,
+    /// How many articles clients vote on; 0: nobody votes. Few conflict often.
+    pub article_count: usize,
+    /// How often, in a thousand, some clients vote when others report.
+    pub vote_per_mille: u32,
 }
 
 /// What has happened when a client is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Level {
-    /// The server holds the report.
+    /// The server holds the report or vote.
     Memory,
     /// The server has it on its disk, or in memory where it has no journal.
     Disk,
@@ -162,7 +166,22 @@ impl Scenario {
         };
         scenario.draw_ages(random);
         scenario.draw_policies(random);
+        // A stream of its own: what else is drawn is as if nobody voted.
+        scenario.draw_votes(&mut Random::new(!seed));
         scenario
+    }
+
+    /// The same, but that nobody votes.
+    #[must_use]
+    pub fn without_votes(mut self) -> Self {
+        self.load.article_count = 0;
+        self
+    }
+
+    fn draw_votes(&mut self, random: &mut Random) {
+        self.load.article_count = random.pick(&[0, 1, 2, 2]);
+        self.load.vote_per_mille = random.pick(&[100, 300, 1000]);
+        self.settings.counters_wait_ns = random.pick(&[0, 50 * MS, 50 * MS, 300 * MS]);
     }
 
     /// What depends on how long something is ago. A clock that is years off would make all of it
@@ -223,6 +242,8 @@ impl Scenario {
                 far_ahead_per_mille: 0,
                 forget_per_mille: 0,
                 levels: vec![Level::Disk],
+                article_count: 1,
+                vote_per_mille: 0,
             },
             bursts: vec![Burst {
                 slowness: 1,
@@ -302,6 +323,8 @@ impl Load {
             far_ahead_per_mille: random.pick(&[0, 0, 20]),
             forget_per_mille: random.pick(&[0, 0, 50]),
             levels: Self::draw_levels(random),
+            article_count: 0,
+            vote_per_mille: 0,
         }
     }
 

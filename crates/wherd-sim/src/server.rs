@@ -32,7 +32,7 @@ pub(crate) struct Server {
     pub(crate) is_linking: bool,
     /// Whether clients are served: not before its incarnation is kept.
     pub(crate) is_open: bool,
-    /// Reports that are not acknowledged yet.
+    /// Reports and votes that are not acknowledged yet.
     pub(crate) pending: Vec<Pending>,
     /// Its ends, by [`wherd_core::LinkIndex`].
     pub(crate) ends: Vec<EndIndex>,
@@ -55,11 +55,11 @@ pub(crate) struct Clock {
     drift_ppb: i64,
 }
 
-/// A report that a client waits for.
+/// A report or vote that a client waits for.
 #[derive(Clone, Debug)]
 pub(crate) struct Pending {
     pub(crate) told: Acknowledged,
-    /// The number that is to be kept.
+    /// The number that is to be kept, in the lane of what was told.
     pub(crate) sequence: u64,
     /// What precedes it is held.
     pub(crate) is_older: bool,

@@ -16,7 +16,7 @@ use wherd_proto::journal::{self, NotAJournal, Owner};
 use crate::answer::{self, At};
 use crate::failure::{Code, Context as _, Failure};
 use crate::output::{print, print_json, size};
-use contents::{Contents, Entry, Problem, ProblemKind};
+use contents::{Contents, Entry, Problem, ProblemKind, What};
 
 /// The largest file that is read, 4 GiB: the journal of ten million clients.
 ///
@@ -173,6 +173,10 @@ struct Summary<'a> {
     batches_count: u64,
     entries_count: u64,
     clients_count: usize,
+    /// Entries of counters.
+    counts_count: u64,
+    /// Articles and runs of servers that counted them.
+    counters_count: usize,
     /// Clients for each entry: 1 in a file that was just compacted.
     live_ratio: Option<f64>,
     first_written_at_ms: Option<u64>,
@@ -180,6 +184,9 @@ struct Summary<'a> {
     /// What its server reflected at the last COMMIT.
     #[serde(serialize_with = "by_origin")]
     reflected: &'a WireVector,
+    /// The same of counters.
+    #[serde(serialize_with = "by_origin")]
+    counters_reflected: &'a WireVector,
     damages_count: usize,
     torn_tail_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,18 +208,49 @@ struct JsonEntry {
     origin: String,
     sequence: u64,
     /// Seconds since 1970 that order this client's reports.
-    ordered_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ordered_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<At>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<JsonCount>,
+}
+
+/// What an origin counted of an article.
+#[derive(Serialize)]
+struct JsonCount {
+    article: String,
+    likes: u64,
+    unlikes: u64,
 }
 
 impl From<Entry<'_>> for JsonEntry {
     fn from(entry: Entry<'_>) -> Self {
-        let ordered_at_ns = entry.update.ordered_at_ns.unsigned_abs();
+        let (ordered_at, at, count) = match &entry.what {
+            What::Update(update) => {
+                let ordered_at_ns = update.ordered_at_ns.unsigned_abs();
+                let ordered_at = wherd_proto::Timestamp::from_ns(ordered_at_ns);
+                (
+                    Some(ordered_at.to_string()),
+                    answer::at(&entry.line()),
+                    None,
+                )
+            }
+            What::Count(count) => {
+                let count = JsonCount {
+                    article: String::from_utf8_lossy(count.article).into_owned(),
+                    likes: count.likes,
+                    unlikes: count.unlikes,
+                };
+                (None, None, Some(count))
+            }
+        };
         Self {
             origin: entry.origin.to_string(),
-            sequence: entry.update.sequence,
-            ordered_at: wherd_proto::Timestamp::from_ns(ordered_at_ns).to_string(),
-            at: answer::at(&entry.at_line()),
+            sequence: entry.sequence(),
+            ordered_at,
+            at,
+            count,
         }
     }
 }
@@ -236,10 +274,13 @@ impl<'a> Summary<'a> {
             batches_count: contents.batch_count,
             entries_count,
             clients_count,
+            counts_count: contents.count_count,
+            counters_count: contents.counters.len(),
             live_ratio: (entries_count > 0).then_some(live_ratio),
             first_written_at_ms: contents.first_written_at_ms,
             last_written_at_ms: contents.last_written_at_ms,
             reflected: &contents.reflected,
+            counters_reflected: &contents.counters_reflected,
             damages_count: contents.damage_count,
             torn_tail_bytes: contents.torn_tail_bytes,
             entries: None,
@@ -268,6 +309,10 @@ impl<'a> Summary<'a> {
         line("batches", &self.batches_count.to_string());
         line("entries", &self.entries_count.to_string());
         line("clients", &self.clients_count.to_string());
+        if self.counts_count > 0 {
+            let text = format!("{} in {} entries", self.counters_count, self.counts_count);
+            line("counters", &text);
+        }
         if let Some(ratio) = self.live_ratio {
             line("live", &format!("{:.1} % of the entries", ratio * 100.0));
         }
@@ -305,8 +350,8 @@ fn time(ms: u64) -> String {
 fn print_entries(bytes: &[u8]) -> Result<(), Failure> {
     let mut text = String::new();
     for entry in contents::entries(bytes) {
-        let _ = write!(text, "{} {} ", entry.origin, entry.update.sequence);
-        push_escaped(&mut text, &entry.at_line());
+        let _ = write!(text, "{} {} ", entry.origin, entry.sequence());
+        push_escaped(&mut text, &entry.line());
         text.push('\n');
         if text.len() >= PRINT_BYTES {
             print(&text)?;

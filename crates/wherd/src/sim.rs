@@ -43,6 +43,7 @@ Example:
   wherd sim --compare --topology random:20:5 --svg delay-against-traffic.svg
   wherd sim --kill Smith@2:4 --cut Hill-Jaquez@5 --seconds 8
   wherd sim --topology line:10 --slow S3-S4:80 --rate 20000 --clients 500 --csv line.csv
+  wherd sim --compare --likes 10000 --articles 5
   wherd sim --compare --journey journey.svg --journey-of 5000")]
 pub(crate) struct Sim {
     /// Which servers, and who talks to whom; see below.
@@ -109,7 +110,7 @@ impl Sim {
         let measured = measure_all(&setups);
         print(table::render(&setup, &measured))?;
         self.files.write(&setup, &measured)?;
-        judge(&measured)
+        judge(&measured, !setup.faults.is_empty())
     }
 
     fn setup(&self, config: &Config) -> Result<Setup, Failure> {
@@ -192,7 +193,7 @@ impl Files {
 }
 
 /// Says loudly what must never happen.
-fn judge(measured: &[Measured]) -> Result<(), Failure> {
+fn judge(measured: &[Measured], has_faults: bool) -> Result<(), Failure> {
     let mut is_sound = true;
     for one in measured {
         let name = one.policy.name();
@@ -208,6 +209,15 @@ fn judge(measured: &[Measured]) -> Result<(), Failure> {
             is_sound = false;
             complain(format_args!(
                 "error: NOT HEALED under {name}: servers that reach each other still differ"
+            ));
+        }
+        let votes = &one.votes;
+        if !has_faults && votes.least_known_count != votes.vote_count {
+            is_sound = false;
+            complain(format_args!(
+                "error: LOST under {name}: {} likes were said, and a server counts {}; that is a \
+                 defect of the core",
+                votes.vote_count, votes.least_known_count
             ));
         }
         if one.needless_fault_count > 0 {

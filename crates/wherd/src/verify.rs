@@ -1,6 +1,6 @@
 //! `wherd verify`: do all servers hold the same?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -55,7 +55,7 @@ struct Server<'a> {
     is_equal: Option<bool>,
     clients_count: Option<u64>,
     digest: Option<String>,
-    /// Updates that some server reflects and this one does not.
+    /// Updates and votes that some server reflects and this one does not.
     behind_count: u64,
     /// The buckets that differed every time, from 0.
     differing_buckets: BTreeSet<usize>,
@@ -153,19 +153,18 @@ fn differing(ours: &[String], usual: &[String]) -> BTreeSet<usize> {
         .collect()
 }
 
-/// How many updates somebody reflects and this one does not.
+/// How many updates and votes somebody reflects and this one does not.
 fn behind_count(one: &DigestAnswer, all: &[&DigestAnswer]) -> u64 {
-    let origins: BTreeSet<&String> = all
-        .iter()
-        .flat_map(|answer| answer.reflected.keys())
-        .collect();
-    let of =
-        |answer: &DigestAnswer, origin: &str| answer.reflected.get(origin).copied().unwrap_or(0);
-    let lacks = origins.into_iter().map(|origin| {
-        let most = all.iter().map(|answer| of(answer, origin)).max();
-        most.unwrap_or(0).saturating_sub(of(one, origin))
-    });
-    lacks.fold(0, u64::saturating_add)
+    let lacks = |reflected: fn(&DigestAnswer) -> &BTreeMap<String, u64>| {
+        let origins = all.iter().flat_map(|answer| reflected(answer).keys());
+        let of = |answer, origin| reflected(answer).get(origin).copied().unwrap_or(0);
+        let lacks = origins.collect::<BTreeSet<_>>().into_iter().map(|origin| {
+            let most = all.iter().map(|answer| of(answer, origin)).max();
+            most.unwrap_or(0).saturating_sub(of(one, origin))
+        });
+        lacks.fold(0, u64::saturating_add)
+    };
+    lacks(|answer| &answer.reflected).saturating_add(lacks(|answer| &answer.counters_reflected))
 }
 
 impl Comparison<'_> {
@@ -235,6 +234,7 @@ mod tests {
                 .iter()
                 .map(|(o, s)| ((*o).to_owned(), *s))
                 .collect(),
+            counters_reflected: BTreeMap::from([("Hill/1".to_owned(), 3)]),
             digest: digest.to_owned(),
             buckets: buckets.iter().map(|&sum| sum.to_owned()).collect(),
         }

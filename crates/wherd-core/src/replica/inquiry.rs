@@ -5,6 +5,7 @@ use crate::entries::ClientIndex;
 use crate::history::{Event, Reach, What};
 use crate::link::LinkIndex;
 use wherd_proto::Origin;
+use wherd_proto::frame::Lane;
 
 /// The update that is held of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +67,13 @@ impl Replica {
     #[must_use]
     pub fn is_later(&self, client: ClientIndex, link: LinkIndex) -> bool {
         let link = self.links[link.0].as_ref();
-        link.is_some_and(|link| link.is_later(client))
+        link.is_some_and(|link| link.queues[Lane::Positions].is_later(client.0))
     }
 
     /// Whether a client waits for a link that is up.
     #[must_use]
     pub fn is_waiting(&self, client: ClientIndex, link: LinkIndex) -> bool {
         let link = self.links[link.0].as_ref();
-        link.is_some_and(|link| link.is_waiting(client))
+        link.is_some_and(|link| link.queues[Lane::Positions].is_waiting(client.0))
     }
 }

@@ -8,7 +8,7 @@ use crate::mutant::is_mutant;
 use crate::policy::Policy;
 use crate::spread::{Shape, When};
 use crate::version_vector::OriginIndex;
-use wherd_proto::frame::{LinkState, Reached};
+use wherd_proto::frame::{Lane, LinkState, Reached};
 use wherd_proto::{Origin, ServerName};
 
 impl Replica {
@@ -37,16 +37,26 @@ impl Replica {
         self.after_change(now_ns, effects);
     }
 
-    /// What the policy came to with the servers that are linked just now.
+    /// What the policy came to for positions with the servers that are linked just now.
     #[must_use]
     pub const fn shape(&self) -> Shape {
-        self.spread.shape()
+        self.shape_of(Lane::Positions)
     }
 
-    /// Whether a link is one that the policy's tree, path or cycle takes from here.
+    /// The same of any lane.
+    #[must_use]
+    pub const fn shape_of(&self, lane: Lane) -> Shape {
+        if self.settings.policy.has_roles(lane) {
+            self.spread.shape()
+        } else {
+            Shape::Mesh
+        }
+    }
+
+    /// Whether a link is one that the policy's tree, path or cycle takes from here, for positions.
     #[must_use]
     pub fn is_eager(&self, link: LinkIndex) -> bool {
-        self.spread.is_eager(link)
+        self.shape() == Shape::Mesh || self.spread.is_eager(link)
     }
 
     /// The policy.
@@ -120,28 +130,39 @@ impl Replica {
         let is_up = |index: &usize| self.links[*index].is_some();
         let indexes = (0..self.links.len()).filter(is_up).map(LinkIndex);
         let (client, origin, source) = (trace.client, trace.origin, trace.source);
-        indexes.map(move |link| (link, self.when(client, origin, (link, source))))
+        let what = (Lane::Positions, client.0);
+        indexes.map(move |link| (link, self.when(what, origin, (link, source))))
     }
 
     fn when(
         &self,
-        client: ClientIndex,
+        (lane, place): (Lane, u32),
         origin: OriginIndex,
         way: (LinkIndex, Option<LinkIndex>),
     ) -> When {
-        let is_reached = |server: &ServerName| self.reached.has(client, server);
+        // Nobody says where a counter has been.
+        let is_reached = |server: &ServerName| {
+            lane == Lane::Positions && self.reached.has(ClientIndex(place), server)
+        };
         self.spread
-            .when(self.settings.policy, way, origin, is_reached)
+            .when((self.settings.policy, lane), way, origin, is_reached)
     }
 
-    /// Makes a client wait on the links that the policy names.
+    /// Makes what is at a place wait for the journal, and for the links that the policy names.
     pub(super) fn mark_links(
         &mut self,
-        client: ClientIndex,
+        (lane, place): (Lane, u32),
         origin: OriginIndex,
         source: Option<LinkIndex>,
         now_ns: u64,
     ) {
+        for file in self.journal.iter_mut().flatten() {
+            file.queues[lane].mark(place);
+        }
+        let wait_ns = match lane {
+            Lane::Counters if source.is_none() => self.settings.counters_wait_ns,
+            _ => 0,
+        };
         for index in (0..self.links.len()).map(LinkIndex) {
             if self.links[index.0].is_none() {
                 continue;
@@ -149,23 +170,27 @@ impl Replica {
             let when = if is_mutant!(self.settings, SendBack) {
                 When::Now
             } else {
-                self.when(client, origin, (index, source))
+                self.when((lane, place), origin, (index, source))
             };
             let Some(link) = &mut self.links[index.0] else {
                 continue;
             };
+            let queue = &mut link.queues[lane];
             match when {
+                When::Now if wait_ns > 0 => queue.mark_later(place, now_ns + wait_ns),
+                When::Now if lane == Lane::Counters => queue.mark(place),
                 When::Now => {
+                    queue.mark(place);
+                    let client = ClientIndex(place);
                     #[cfg(feature = "mutants")]
                     link.keep_copy(client, &self.entries);
-                    link.mark(client);
                     if self.settings.policy == Policy::Reached
                         && let Some(server) = self.spread.peer(index)
                     {
                         self.reached.add(client, server);
                     }
                 }
-                When::Later(wait_ns) => link.mark_later(client, now_ns + wait_ns),
+                When::Later(lazy_ns) => queue.mark_later(place, now_ns + wait_ns + lazy_ns),
                 When::Never => {}
             }
         }

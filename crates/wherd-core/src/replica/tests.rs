@@ -1,5 +1,6 @@
 //! The rules of the core, one by one.
 
+mod counting;
 mod journal;
 mod live;
 mod repair;
@@ -68,9 +69,17 @@ fn up(server: &mut Replica, link: LinkIndex, theirs: &[(&str, u64)]) {
 
 /// Brings up link one of both.
 fn connect(a: &mut Replica, b: &mut Replica) {
-    let (of_a, of_b) = (a.reflected(), b.reflected());
-    a.link_up(ONE, &of_b, 0, &mut Vec::new()).expect("a link");
-    b.link_up(ONE, &of_a, 0, &mut Vec::new()).expect("a link");
+    let of = |server: &Replica| Lane::ALL.map(|lane| server.reflected_of(lane));
+    let (of_a, of_b) = (of(a), of(b));
+    for (server, [positions, counters]) in [(a, &of_b), (b, &of_a)] {
+        let theirs = Reflected {
+            positions,
+            counters: Some(counters),
+        };
+        server
+            .link_up(ONE, theirs, 0, &mut Vec::new())
+            .expect("a link");
+    }
 }
 
 /// All that a link has to send, some bytes at a time.
@@ -86,12 +95,17 @@ fn drain(server: &mut Replica, link: LinkIndex, step_bytes: usize) -> Vec<u8> {
     }
 }
 
-/// `kiwi 5` for an update; `COMMIT A:1 B:2`, `HAVE A:1`, `KEPT 1` and the like for the rest.
+/// `kiwi 5` for an update, `Zeus Hill +3-1` for a counter; `COMMIT A:1 B:2`, `HAVE A:1`, `KEPT 1` and
+/// the like for the rest, with `COUNTERS` before those that are about these.
 fn show(mut bytes: &[u8]) -> Vec<String> {
     let show_vector = |vector: &WireVector| -> String {
         let each = vector.iter();
         each.map(|(origin, s)| format!(" {}:{s}", origin.server))
             .collect()
+    };
+    let of = |lane| match lane {
+        Lane::Positions => "",
+        Lane::Counters => "COUNTERS ",
     };
     let mut shown = Vec::new();
     while let Some((frame, taken)) = frame::decode(bytes, 1 << 20).unwrap() {
@@ -99,21 +113,27 @@ fn show(mut bytes: &[u8]) -> Vec<String> {
             Frame::Updates(updates) => {
                 shown.extend(updates.entries.iter().map(|(_, update)| show_at(update.at)));
             }
-            Frame::Commit { reflected, .. } => {
-                shown.push(format!("COMMIT{}", show_vector(&reflected)));
+            Frame::Commit {
+                lane, reflected, ..
+            } => shown.push(format!("{}COMMIT{}", of(lane), show_vector(&reflected))),
+            Frame::Counts(counts) => {
+                let origins = &counts.origins;
+                shown.extend(counts.entries.iter().map(|(origin, count)| {
+                    let article = String::from_utf8_lossy(count.article);
+                    let server = &origins[*origin].server;
+                    format!("{article} {server} +{}-{}", count.likes, count.unlikes)
+                }));
             }
-            Frame::Have(reflected) => shown.push(format!("HAVE{}", show_vector(&reflected))),
-            Frame::Kept(sequence) => shown.push(format!("KEPT {sequence}")),
-            Frame::Digest { .. } => shown.push("DIGEST".into()),
-            Frame::Buckets { is_answer, .. } => {
-                shown.push(
-                    if is_answer {
-                        "BUCKETS in answer"
-                    } else {
-                        "BUCKETS"
-                    }
-                    .into(),
-                );
+            Frame::Have(lane, reflected) => {
+                shown.push(format!("{}HAVE{}", of(lane), show_vector(&reflected)));
+            }
+            Frame::Kept(lane, sequence) => shown.push(format!("{}KEPT {sequence}", of(lane))),
+            Frame::Digest { lane, .. } => shown.push(format!("{}DIGEST", of(lane))),
+            Frame::Buckets {
+                lane, is_answer, ..
+            } => {
+                let answer = if is_answer { " in answer" } else { "" };
+                shown.push(format!("{}BUCKETS{answer}", of(lane)));
             }
             other => panic!("unexpected {other:?}"),
         }
@@ -195,13 +215,13 @@ fn updates(number: u64, from: &str, entries: &[(u64, &str)]) -> Vec<u8> {
 
 fn commit(number: u64, reflected: &[(&str, u64)]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    frame::write_commit(&mut bytes, number, &vector(reflected));
+    frame::write_commit(&mut bytes, Lane::Positions, number, &vector(reflected));
     bytes
 }
 
 fn have(reflected: &[(&str, u64)]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    frame::write_have(&mut bytes, &vector(reflected));
+    frame::write_have(&mut bytes, Lane::Positions, &vector(reflected));
     bytes
 }
 
@@ -761,7 +781,8 @@ fn a_link_that_is_down_takes_and_gives_nothing() {
     deliver(&updates(1, "Smith", &[(1, "moa")]), &mut hill, ONE).unwrap();
     assert_eq!(hill.clients_count(), 1);
     let mut effects = Vec::new();
-    hill.receive(ONE, &Frame::Kept(1), 0, &mut effects).unwrap();
+    hill.receive(ONE, &Frame::Kept(Lane::Positions, 1), 0, &mut effects)
+        .unwrap();
     assert_eq!((hill.kept_sequence(1), effects), (0, Vec::new()));
     assert_eq!(hill.next_tick_at_ns(), None);
 }

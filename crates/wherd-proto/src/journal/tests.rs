@@ -39,7 +39,7 @@ fn write_batch(out: &mut Vec<u8>, number: u64, sequences: Range<u64>) {
     }
     updates.end();
     let reflected = WireVector::from([(origin(), sequences.end - 1)]);
-    frame::write_commit(out, number, &reflected);
+    frame::write_commit(out, frame::Lane::Positions, number, &reflected);
     end_record(out, start);
 }
 
@@ -117,7 +117,13 @@ fn what_was_written_reads_back() {
     assert_eq!(run_from(records[49].payload), Some(50));
     assert_eq!(records[1].written_at_ms, 1_795_261_607_002);
     let frames = batch_frames(records[1].payload).expect("a batch");
-    let [Frame::Updates(updates), Frame::Commit { number, reflected }] = frames.as_slice() else {
+    let [
+        Frame::Updates(updates),
+        Frame::Commit {
+            number, reflected, ..
+        },
+    ] = frames.as_slice()
+    else {
         panic!("{frames:?}")
     };
     assert_eq!(updates.entries.len(), 5);

@@ -249,17 +249,20 @@ async fn forget(
         let why = "the core has not answered\n";
         return Err((StatusCode::SERVICE_UNAVAILABLE, why));
     }
-    let sequence = node.forget(&client);
-    if let Some(sequence) = sequence {
-        let fields = [("id", Value::from(&*client)), ("sequence", sequence.into())];
+    let numbers = node.forget(&client);
+    if let Some(numbers) = numbers {
+        let fields = [
+            ("id", Value::from(&*client)),
+            ("sequence", numbers.positions.into()),
+        ];
         node.log.event(Level::Notice, "client.forgotten", &fields);
         let level = node.settings.borrow().line.acknowledge;
-        let kept = node.acknowledged(level, sequence).await;
+        let kept = node.acknowledged(level, numbers).await;
         kept.map_err(|NotKept| (StatusCode::SERVICE_UNAVAILABLE, "it is not kept safely\n"))?;
     }
     Ok(Json(ForgetAnswer {
         server: node.origin.server.to_string(),
-        was_known: sequence.is_some(),
+        was_known: numbers.is_some(),
     }))
 }
 
@@ -316,6 +319,7 @@ async fn status(State(server): State<Arc<Server>>) -> Response {
         superseded_count: 0,
         digest: String::new(),
         reflected: Default::default(),
+        counters: Default::default(),
         neighbours: Vec::new(),
         connections_limit: node.settings.borrow().descriptors.clients_count as u64,
         addresses: server.addresses.clone(),

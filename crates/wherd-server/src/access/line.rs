@@ -6,6 +6,7 @@ use crate::access::acceptor::Acceptor;
 use crate::config::{Acknowledge, Config, ServerConfig};
 use crate::limits::Descriptors;
 use crate::net::{self, TcpListener, TcpStream};
+use crate::node::Numbers;
 use crate::service::{Heard, Service};
 use crate::settings::Live;
 use crate::telemetry::{Traffic, Value};
@@ -23,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wherd_core::Outcome;
+use wherd_core::{Likes, Outcome, Vote};
 use wherd_proto::line::{Line, Lines};
 use wherd_proto::{Question, Report, Request, RequestError, reply};
 
@@ -59,6 +60,8 @@ pub(crate) struct LineSettings {
     stalled_timeout: Duration,
     /// How long a line without terminator waits before it is taken for whole; `None`: for ever.
     silence: Option<Duration>,
+    /// Whether only what the reports' prototype knew is a command.
+    is_classic: bool,
     /// What has happened to a report before it is answered.
     pub(crate) acknowledge: Acknowledge,
 }
@@ -80,6 +83,7 @@ impl LineSettings {
             line_timeout: Duration::from_secs(limits.line_timeout_s),
             stalled_timeout: Duration::from_secs(limits.stalled_timeout_s),
             silence: config.classic.then_some(CLASSIC_SILENCE),
+            is_classic: config.classic,
             acknowledge: config.acknowledge(server),
         }
     }
@@ -168,11 +172,10 @@ struct Session {
 struct Replies {
     out: Vec<u8>,
     heard: Heard,
-    /// The answers to reports in `out` that are not acknowledged yet, and the sequence that has to
-    /// be before they are.
+    /// The answers in `out` that are not acknowledged yet, and what has to be kept before they are.
     promised: Vec<Promised>,
-    sequence: u64,
-    /// The lines of those reports, one behind the other.
+    numbers: Numbers,
+    /// The lines that they answer, one behind the other.
     lines: Vec<u8>,
 }
 
@@ -180,7 +183,7 @@ struct Replies {
 struct Promised {
     /// Where it is in `out`.
     reply: Range<usize>,
-    /// Where its report is in `lines`.
+    /// Where the line that it answers is in `lines`.
     line: Range<usize>,
 }
 
@@ -506,6 +509,20 @@ impl Client<'_> {
                         self.refuse(text, "unknown client", replies);
                     }
                 }
+                Ok(Request::Like(article)) => {
+                    self.answer_reports(&mut batch, replies);
+                    self.count(article, Vote::Like, text, replies);
+                }
+                Ok(Request::Unlike(article)) => {
+                    self.answer_reports(&mut batch, replies);
+                    self.count(article, Vote::Unlike, text, replies);
+                }
+                Ok(Request::Likes(article)) => {
+                    self.answer_reports(&mut batch, replies);
+                    let node = &self.service.node;
+                    node.metrics.likes_lines[2].increment(1);
+                    self.answer_likes(article, node.likes(article), replies);
+                }
                 Err(why) => {
                     self.answer_reports(&mut batch, replies);
                     self.refuse(text, &why, replies);
@@ -561,13 +578,49 @@ impl Client<'_> {
             return Err("line too long".into());
         };
         let request = Request::parse(text).map_err(|error| error.to_string())?;
-        let (Request::IAmAt(Report { client, .. }) | Request::WhatsAt(Question { client, .. })) =
-            request;
-        if client.len() > self.settings.client_id_bytes {
+        let (name, too_long) = match request {
+            Request::IAmAt(Report { client, .. }) | Request::WhatsAt(Question { client, .. }) => {
+                (client, RequestError::ClientIdTooLong)
+            }
+            Request::Like(article) | Request::Unlike(article) | Request::Likes(article) => {
+                if self.settings.is_classic {
+                    return Err(RequestError::UnknownCommand.to_string());
+                }
+                (article, RequestError::ArticleTooLong)
+            }
+        };
+        if name.len() > self.settings.client_id_bytes {
             self.service.node.metrics.long_client_ids.increment(1);
-            return Err(RequestError::ClientIdTooLong.to_string());
+            return Err(too_long.to_string());
         }
         Ok(request)
+    }
+
+    /// Counts a LIKE or an UNLIKE, and answers with the count.
+    fn count(&self, article: &[u8], vote: Vote, line: &[u8], replies: &mut Replies) {
+        let node = &self.service.node;
+        node.metrics.likes_lines[vote as usize].increment(1);
+        let is_promised = self.settings.acknowledge != Acknowledge::Memory;
+        if is_promised && node.has_failed_journal() {
+            return self.refuse(line, NOT_KEPT, replies);
+        }
+        let Some((likes, numbers)) = node.vote(article, vote) else {
+            return self.refuse(line, "too many articles", replies);
+        };
+        let start = replies.out.len();
+        if is_promised {
+            reply::write_likes(&mut replies.out, article, likes.count);
+            replies.numbers = replies.numbers.join(numbers);
+            replies.promise(start, line);
+        } else {
+            self.answer_likes(article, likes, replies);
+        }
+    }
+
+    fn answer_likes(&self, article: &[u8], likes: Likes, replies: &mut Replies) {
+        let start = replies.out.len();
+        reply::write_likes(&mut replies.out, article, likes.count);
+        self.log_reply(&replies.out[start..]);
     }
 
     fn answer_reports(&self, batch: &mut Batch<'_>, replies: &mut Replies) {
@@ -586,7 +639,8 @@ impl Client<'_> {
             return;
         }
         let mut heard = std::mem::take(&mut replies.heard);
-        replies.sequence = self.service.i_am_at(&batch.reports, &mut heard);
+        let numbers = self.service.i_am_at(&batch.reports, &mut heard);
+        replies.numbers = replies.numbers.join(numbers);
         for ((at, outcome), line) in heard.texts.iter().zip(&heard.outcomes).zip(&batch.lines) {
             if *outcome == Outcome::Full {
                 self.refuse(line, "too many clients", replies);
@@ -652,21 +706,15 @@ impl Client<'_> {
         log.traffic(Traffic::ClientOut, &fields);
     }
 
-    /// Waits until the reports that were answered are as safe as is promised. Where they will not
-    /// be, their answers are taken back, and the lines refused.
+    /// Waits until what was answered is as safe as is promised. Where it will not be, the
+    ///  answers are taken back, and the lines refused.
     async fn acknowledge(&self, replies: &mut Replies) {
         if replies.promised.is_empty() {
             return;
         }
-        let (level, sequence) = (self.settings.acknowledge, replies.sequence);
+        let (level, numbers) = (self.settings.acknowledge, replies.numbers);
         let promised = std::mem::take(&mut replies.promised);
-        if self
-            .service
-            .node
-            .acknowledged(level, sequence)
-            .await
-            .is_ok()
-        {
+        if self.service.node.acknowledged(level, numbers).await.is_ok() {
             for Promised { reply, .. } in &promised {
                 self.log_reply(&replies.out[reply.clone()]);
             }

@@ -100,7 +100,7 @@ numbers! {
         /// The longest sensible command is under 400 bytes; the rest is room for long client
         /// names and for other people's formats.
         line_bytes: usize = 8_192, 512..=65_536;
-        /// Longest client ID in bytes. Reports of longer ones are refused.
+        /// Longest client ID in bytes, and longest article. Lines with longer ones are refused.
         ///
         /// A link carries the length in one byte, hence 255.
         client_id_bytes: usize = 255, 1..=255;
@@ -109,6 +109,11 @@ numbers! {
         /// A client takes up to 200 bytes of memory on every server. The same on all servers, or
         /// one refuses what another has accepted.
         clients: usize = 1_000_000, 1..=100_000_000;
+        /// Articles that have a counter of likes. Beyond it a first LIKE or UNLIKE is refused.
+        ///
+        /// An article takes up to 150 bytes of memory on every server, and 80 more for each run of a
+        /// server that counted it. Counters do not expire. The same on all servers.
+        articles: usize = 100_000, 1..=100_000_000;
         /// Client connections open at once on one server.
         ///
         /// A server takes fewer where the system's limit of open files (`ulimit -n`, the hard one)
@@ -145,7 +150,7 @@ numbers! {
         /// Longest frame between servers in bytes. A longer one closes the link.
         ///
         /// The same on all servers. It has to hold 64 KiB of updates and one more whose line is as
-        /// long as can be, and 100 bytes for each run of a server that the herd has seen: a
+        /// long as can be, and 200 bytes for each run of a server that the herd has seen: a
         /// neighbour that tells of more runs is not believed.
         frame_bytes: usize = 1_048_576, 262_144..=16_777_216;
         /// Records of recent events that `wherd trace` is told from; 0: none.
@@ -256,6 +261,11 @@ numbers! {
         /// The same where `ring` has a cycle. A server that died is noticed after `dead_after_ms`, or
         /// at once where its machine says so; until then those behind it wait as long as this.
         ring_lazy_ms: u64 = 200, 1..=10_000;
+        /// Milliseconds that what clients count waits at their server before it goes to neighbours.
+        ///
+        /// What is counted meanwhile goes with it: at any rate of likes a link carries so many of a
+        /// counter in a second as this fits into one. Positions never wait.
+        counters_ms: u64 = 50, 0..=60_000;
         /// Milliseconds of silence on a link after which a sign of life is asked for.
         ping_interval_ms: u64 = 500, 10..=60_000;
         /// Milliseconds without any sign of life after which a link counts as dead.

@@ -15,6 +15,8 @@ pub(crate) struct Metrics {
     pub(crate) iamat: Counter,
     /// Lines of clients that were questions.
     pub(crate) whatsat: Counter,
+    /// Lines of clients that were LIKE, UNLIKE and LIKES.
+    pub(crate) likes_lines: [Counter; 3],
     /// Lines of clients that were answered with `?`.
     pub(crate) refused_lines: Counter,
     /// Client connections open.
@@ -79,6 +81,18 @@ pub(crate) struct Metrics {
     /// Those that could not be.
     pub(crate) failed_reloads: Counter,
     journal: JournalMetrics,
+    counters: CounterMetrics,
+}
+
+/// What the replica counts of its counters.
+struct CounterMetrics {
+    articles: Gauge,
+    counters: Gauge,
+    refused: Counter,
+    saturated: Counter,
+    received: Counter,
+    superseded: Counter,
+    sent: Counter,
 }
 
 /// What the journal counts itself, set when somebody asks.
@@ -96,6 +110,9 @@ struct JournalMetrics {
 /// What is read off the replica when somebody asks for the metrics.
 pub(crate) struct Reading {
     pub(crate) counts: wherd_core::Counts,
+    pub(crate) counted: wherd_core::CounterCounts,
+    pub(crate) articles_count: usize,
+    pub(crate) counters_count: usize,
     pub(crate) clients_count: usize,
     pub(crate) forgotten_count: usize,
     pub(crate) links_up_count: usize,
@@ -131,6 +148,11 @@ impl Metrics {
             metrics::describe_counter!(NAME, "times that the configuration was read again");
             metrics::counter!(NAME, "result" => result)
         };
+        let likes_lines = |command: &'static str| {
+            const NAME: &str = "wherd_likes_lines_total";
+            metrics::describe_counter!(NAME, "lines about likes answered, by command");
+            metrics::counter!(NAME, "command" => command)
+        };
         let accept_failures = |listener: &'static str| {
             const NAME: &str = "wherd_accept_failures_total";
             metrics::describe_counter!(NAME, "times that no connection could be accepted");
@@ -140,6 +162,7 @@ impl Metrics {
             handle: recorder.handle(),
             iamat: counter("wherd_iamat_total", "IAMAT lines answered"),
             whatsat: counter("wherd_whatsat_total", "WHATSAT lines answered"),
+            likes_lines: ["like", "unlike", "likes"].map(likes_lines),
             refused_lines: counter("wherd_refused_lines_total", "lines answered with ?"),
             connections: gauge("wherd_client_connections", "client connections open"),
             accepted_connections: counter(
@@ -244,6 +267,30 @@ impl Metrics {
                 "wherd_stalls_total",
                 "times that the core or a task was stuck for too long",
             ),
+            counters: CounterMetrics {
+                articles: gauge("wherd_articles", "articles that have a counter of likes"),
+                counters: gauge(
+                    "wherd_counters",
+                    "counters: one for each article and each run of a server that counted it",
+                ),
+                refused: counter(
+                    "wherd_likes_refused_total",
+                    "likes refused for want of room for one more article",
+                ),
+                saturated: counter(
+                    "wherd_counters_saturated_total",
+                    "likes that found a counter at its end",
+                ),
+                received: counter(
+                    "wherd_counters_received_total",
+                    "counters received from neighbours",
+                ),
+                superseded: counter(
+                    "wherd_counters_superseded_total",
+                    "counters received that changed nothing",
+                ),
+                sent: counter("wherd_counters_sent_total", "counters sent to neighbours"),
+            },
             journal: JournalMetrics {
                 bytes: gauge("wherd_journal_bytes", "bytes of the current journal file"),
                 has_failed: gauge(
@@ -316,7 +363,7 @@ impl Metrics {
 
     /// All metrics in Prometheus' text format.
     pub(crate) fn render(&self, reading: &Reading) -> String {
-        let counts = &reading.counts;
+        let (counts, counted) = (&reading.counts, &reading.counted);
         for (counter, count) in [
             (&self.accepted, counts.accepted),
             (&self.older, counts.older),
@@ -325,10 +372,17 @@ impl Metrics {
             (&self.superseded, counts.superseded),
             (&self.diverged, counts.diverged),
             (&self.expired, counts.expired),
+            (&self.counters.refused, counted.refused),
+            (&self.counters.saturated, counted.saturated),
+            (&self.counters.received, counted.received),
+            (&self.counters.superseded, counted.superseded),
+            (&self.counters.sent, counted.sent),
         ] {
             counter.absolute(count);
         }
         self.clients.set(reading.clients_count as f64);
+        self.counters.articles.set(reading.articles_count as f64);
+        self.counters.counters.set(reading.counters_count as f64);
         self.forgotten.set(reading.forgotten_count as f64);
         self.links_up.set(reading.links_up_count as f64);
         self.waiting.set(reading.waiting_count as f64);

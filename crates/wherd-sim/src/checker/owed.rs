@@ -1,11 +1,11 @@
 //! What acknowledgements promised, and what is left of a promise when disks are lost.
 
-use super::Precedence;
+use super::{Precedence, Store, Subject};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What must be on every server after healing, or superseded.
 ///
-/// An acknowledgement says that one server, and so many of its neighbours, keep a report. While
+/// An acknowledgement says that one server, and so many of its neighbours, keep a report or a vote. While
 /// that server lost nothing, or no more of them all did than there were neighbours, the report is
 /// owed whatever happens. Beyond that it is owed as long as any server has it where it keeps what
 /// it has.
@@ -14,7 +14,7 @@ pub(super) struct Owed {
     neighbours: Vec<Vec<usize>>,
     /// When each server last lost something.
     destroyed_at_ns: Vec<Option<u64>>,
-    promises: BTreeMap<usize, Vec<Promise>>,
+    promises: BTreeMap<Subject, Vec<Promise>>,
 }
 
 /// What a client was told.
@@ -22,9 +22,9 @@ pub(super) struct Owed {
 pub(crate) struct Acknowledged {
     /// Who told it.
     pub(crate) server: usize,
-    /// Whom.
-    pub(crate) client: usize,
-    /// Of this report.
+    /// Of what.
+    pub(crate) subject: Subject,
+    /// Of this report or vote.
     pub(crate) precedence: Precedence,
     /// When it was made: who lost something since may have lost it.
     pub(crate) reported_at_ns: u64,
@@ -65,57 +65,51 @@ impl Owed {
             neighbour_count: told.neighbour_count,
             destroyed: keepers.filter(is_destroyed).copied().collect(),
         };
-        self.promises.entry(told.client).or_default().push(Promise {
-            precedence: told.precedence,
-            by: Some(by),
-        });
+        self.promises
+            .entry(told.subject)
+            .or_default()
+            .push(Promise {
+                precedence: told.precedence,
+                by: Some(by),
+            });
     }
 
-    pub(super) fn destroyed(
-        &mut self,
-        server: usize,
-        stores: &[BTreeMap<usize, Precedence>],
-        now_ns: u64,
-    ) {
+    pub(super) fn destroyed(&mut self, server: usize, stores: &[Store], now_ns: u64) {
         self.destroyed_at_ns[server] = Some(now_ns);
-        for (client, promises) in &mut self.promises {
-            let newest = newest(stores, *client);
+        for (subject, promises) in &mut self.promises {
+            let newest = newest(stores, subject);
             promises.retain_mut(|promise| {
                 promise.destroyed(server, &self.neighbours) || newest >= Some(&promise.precedence)
             });
         }
     }
 
-    /// What is owed, by client.
-    pub(super) fn all(&self) -> impl Iterator<Item = (usize, &Precedence)> {
-        self.promises.iter().filter_map(|(client, promises)| {
+    /// What is owed.
+    pub(super) fn all(&self) -> impl Iterator<Item = (&Subject, &Precedence)> {
+        self.promises.iter().filter_map(|(subject, promises)| {
             let newest = promises.iter().map(|promise| &promise.precedence).max();
-            Some((*client, newest?))
+            Some((subject, newest?))
         })
     }
 
     /// All servers hold this, and what any has where it keeps it is owed. (Where all disks have
     /// damage nobody found yet, some of it may be in memory alone.)
-    pub(super) fn settle(
-        &mut self,
-        held: BTreeMap<usize, Precedence>,
-        stores: &[BTreeMap<usize, Precedence>],
-    ) {
+    pub(super) fn settle(&mut self, held: Store, stores: &[Store]) {
         let promise = |precedence| Promise {
             precedence,
             by: None,
         };
         let kept = held
             .into_iter()
-            .filter(|(client, precedence)| newest(stores, *client) >= Some(precedence));
+            .filter(|(subject, precedence)| newest(stores, subject) >= Some(precedence));
         self.promises = kept
-            .map(|(client, precedence)| (client, vec![promise(precedence)]))
+            .map(|(subject, precedence)| (subject, vec![promise(precedence)]))
             .collect();
     }
 }
 
-fn newest(stores: &[BTreeMap<usize, Precedence>], client: usize) -> Option<&Precedence> {
-    stores.iter().filter_map(|store| store.get(&client)).max()
+fn newest<'a>(stores: &'a [Store], subject: &Subject) -> Option<&'a Precedence> {
+    stores.iter().filter_map(|store| store.get(subject)).max()
 }
 
 impl Promise {

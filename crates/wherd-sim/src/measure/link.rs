@@ -5,7 +5,7 @@ use super::run::{Event, FRAME_LIMIT, Run, run_of};
 use super::{Setup, WARM_UP_NS, WRITE_BYTES};
 use std::collections::VecDeque;
 use wherd_core::{Effect, LinkIndex};
-use wherd_proto::frame::{self, Frame, Hello, PROTOCOL_VERSION};
+use wherd_proto::frame::{self, Frame, Hello, Lane, PROTOCOL_VERSION};
 
 /// Which connection of an edge: what belongs to an earlier one means nothing to a later one. 0: none.
 pub(super) type Connection = u64;
@@ -165,6 +165,7 @@ impl Run<'_> {
             to: self.servers[self.ends[end.peer().0].server].name.clone(),
             reflected: replica.reflected(),
             wants_kept: false,
+            counters_reflected: replica.reflected_of(Lane::Counters),
         };
         let mut bytes = Vec::new();
         frame::write_hello(&mut bytes, &hello);
@@ -194,7 +195,7 @@ impl Run<'_> {
             return;
         };
         let mut effects = std::mem::take(&mut self.effects);
-        match replica.link_up(link, &hello.reflected, self.now_ns, &mut effects) {
+        match replica.link_up(link, hello, self.now_ns, &mut effects) {
             Ok(()) => {
                 let (peer, now_ns) = (&hello.origin, self.now_ns);
                 replica.link_measured(link, peer, round_trip_ns, now_ns, &mut effects);

@@ -1,9 +1,9 @@
 //! What clients report.
 
-use super::Load;
+use super::{Load, Votes};
 use crate::random::Random;
 use std::io::Write as _;
-use wherd_core::{Effect, Outcome, Replica};
+use wherd_core::{Effect, Outcome, Replica, Vote};
 use wherd_proto::{AtTexts, Position, Report, Timestamp};
 
 /// What all wall clocks show when a run begins.
@@ -97,6 +97,57 @@ impl Clients {
         let is_accepted = |outcome: &Outcome| *outcome == Outcome::Accepted;
         assert!(self.outcomes.iter().all(is_accepted));
     }
+}
+
+/// Those who vote. What is random of them is a stream of its own.
+pub(super) struct Voters {
+    votes: Votes,
+    random: Random,
+    /// How many LIKEs were said.
+    pub(super) vote_count: u64,
+}
+
+impl Voters {
+    pub(super) fn new(votes: Votes, seed: u64) -> Self {
+        assert!(votes.per_mille == 0 || votes.article_count > 0);
+        Self {
+            votes,
+            random: Random::new(!seed),
+            vote_count: 0,
+        }
+    }
+
+    /// A server reads the LIKEs that come with so many reports.
+    pub(super) fn vote(
+        &mut self,
+        replica: &mut Replica,
+        report_count: usize,
+        now_ns: u64,
+        effects: &mut Vec<Effect>,
+    ) {
+        for _ in 0..report_count {
+            let whole = self.votes.per_mille / 1000;
+            let rest = self.random.chance(self.votes.per_mille % 1000);
+            for _ in 0..whole + u32::from(rest) {
+                let article = self.random.below(self.votes.article_count);
+                let name = article_name(article);
+                let likes = replica.vote(name.as_bytes(), Vote::Like, now_ns, effects);
+                assert!(likes.is_some(), "room for {name}");
+                self.vote_count += 1;
+            }
+        }
+    }
+
+    /// How many LIKEs a server knows of.
+    pub(super) fn known_count(&self, replica: &Replica) -> u64 {
+        let articles = 0..self.votes.article_count;
+        let likes = articles.map(|article| replica.likes(article_name(article).as_bytes()).count);
+        likes.sum::<i64>().unsigned_abs()
+    }
+}
+
+fn article_name(article: usize) -> String {
+    format!("article-{article:07}")
 }
 
 /// Ten digits, a point and nine more.

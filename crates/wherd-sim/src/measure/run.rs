@@ -3,6 +3,7 @@
 use super::delivery::Delivery;
 use super::journey::Journey;
 use super::link::{Connection, Edge, End, EndIndex};
+use super::load::Voters;
 use super::load::{Clients, WALL_START_NS};
 use super::{Broken, SECOND, Setup, WARM_UP_NS, WRITE_BYTES};
 use crate::agenda::Agenda;
@@ -66,7 +67,22 @@ pub(super) struct Totals {
     pub(super) sent: u64,
     pub(super) suppressed: u64,
     pub(super) superseded: u64,
+    pub(super) counters_sent: u64,
+    pub(super) counters_suppressed: u64,
+    pub(super) counters_superseded: u64,
     pub(super) bytes: u64,
+}
+
+impl Totals {
+    fn add(&mut self, replica: &Replica) {
+        let (counts, counted) = (replica.counts(), replica.counter_counts());
+        self.sent += counts.sent;
+        self.suppressed += counts.suppressed;
+        self.superseded += counts.superseded;
+        self.counters_sent += counted.sent;
+        self.counters_suppressed += counted.suppressed;
+        self.counters_superseded += counted.superseded;
+    }
 }
 
 /// One run.
@@ -80,6 +96,7 @@ pub(super) struct Run<'a> {
     pub(super) edges: Vec<Edge>,
     pub(super) connection_count: Connection,
     pub(super) clients: Clients,
+    pub(super) voters: Voters,
     pub(super) delivery: Delivery,
     /// Changes of faults that are still to come.
     changes_left: usize,
@@ -127,6 +144,7 @@ impl<'a> Run<'a> {
             edges,
             connection_count: 0,
             clients: Clients::new(load.clone()),
+            voters: Voters::new(load.votes, setup.seed),
             delivery: Delivery::new(topology.names().len(), load.client_count),
             changes_left: setup.faults.len() + setup.faults.iter().filter(is_mended).count(),
             last_change_ns: 0,
@@ -229,6 +247,9 @@ impl<'a> Run<'a> {
         let mut effects = std::mem::take(&mut self.effects);
         self.clients
             .report(replica, most_count, &mut self.random, now_ns, &mut effects);
+        let report_count = self.clients.batch.len();
+        self.voters
+            .vote(replica, report_count, now_ns, &mut effects);
         for report in &self.clients.batch {
             if self.setup.journey_of == Some(self.delivery.updates.len()) {
                 self.journey = Some(Journey {
@@ -290,6 +311,7 @@ impl<'a> Run<'a> {
             policy: self.setup.policy,
             max_clients: self.setup.load.client_count,
             have_interval_ns: self.setup.links.have_interval_ns,
+            counters_wait_ns: self.setup.links.counters_wait_ns,
             ..Settings::default()
         };
         let keys = (self.random.any(), self.random.any());
@@ -326,10 +348,7 @@ impl<'a> Run<'a> {
         let Some(mut replica) = here.replica.take() else {
             return;
         };
-        let counts = replica.counts();
-        self.ended.sent += counts.sent;
-        self.ended.suppressed += counts.suppressed;
-        self.ended.superseded += counts.superseded;
+        self.ended.add(&replica);
         let (disk, effects) = (&mut here.disk, &mut self.effects);
         replica.begin_journal(effects);
         loop {
@@ -388,14 +407,9 @@ impl<'a> Run<'a> {
     /// What was done so far.
     pub(super) fn totals(&self) -> Totals {
         let replicas = self.servers.iter().flat_map(|server| &server.replica);
-        replicas.fold(self.ended, |totals, replica| {
-            let counts = replica.counts();
-            Totals {
-                sent: totals.sent + counts.sent,
-                suppressed: totals.suppressed + counts.suppressed,
-                superseded: totals.superseded + counts.superseded,
-                bytes: totals.bytes,
-            }
+        replicas.fold(self.ended, |mut totals, replica| {
+            totals.add(replica);
+            totals
         })
     }
 }

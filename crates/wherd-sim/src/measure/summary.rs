@@ -30,9 +30,11 @@ pub struct Measured {
     pub withheld_count: u64,
     /// How often, over all servers, an update was delivered by a newer one of its client.
     pub conflated_count: u64,
+    /// What LIKEs cost; all 0 where nobody voted.
+    pub votes: Voted,
     /// Bytes of all frames on all links.
     pub byte_count: u64,
-    /// Most clients that ever waited for one link.
+    /// Most clients and counters that ever waited for one link.
     pub queue_high_water: usize,
     /// Links that updates crossed until they came to a server: the median over updates and servers.
     pub hops_p50: usize,
@@ -67,6 +69,22 @@ pub struct Measured {
     pub virtual_ns: u64,
     /// How many events were played.
     pub event_count: u64,
+}
+
+/// What LIKEs cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Voted {
+    /// LIKEs that were said.
+    pub vote_count: u64,
+    /// Entries sent in COUNTS frames. By `vote_count`: sends for each LIKE.
+    pub sent_count: u64,
+    /// Entries received that the receiver held already, or newer ones of the counter.
+    pub duplicate_count: u64,
+    /// Entries not sent since the other side had said that it reflects them.
+    pub withheld_count: u64,
+    /// How many LIKEs the server knows at the end that knows fewest, of those that run. Where all
+    /// reach each other, anything but `vote_count` is a defect of the core.
+    pub least_known_count: u64,
 }
 
 /// Delays, by nearest rank. All 0 where none were counted.
@@ -115,6 +133,12 @@ impl Delays {
 }
 
 impl Run<'_> {
+    fn least_known_count(&self) -> u64 {
+        let running = self.servers.iter().flat_map(|server| &server.replica);
+        let known = running.map(|replica| self.voters.known_count(replica));
+        known.min().unwrap_or(0)
+    }
+
     /// What the run comes to.
     pub(super) fn measured(mut self) -> Measured {
         let (totals, verdict, delivery) = (self.totals(), self.verdict(), &self.delivery);
@@ -137,6 +161,13 @@ impl Run<'_> {
             duplicate_count: of(|totals| totals.superseded),
             withheld_count: of(|totals| totals.suppressed),
             conflated_count: delivery.conflated_count,
+            votes: Voted {
+                vote_count: self.voters.vote_count,
+                sent_count: of(|totals| totals.counters_sent),
+                duplicate_count: of(|totals| totals.counters_superseded),
+                withheld_count: of(|totals| totals.counters_suppressed),
+                least_known_count: self.least_known_count(),
+            },
             byte_count: of(|totals| totals.bytes),
             queue_high_water: self.queue_high_water,
             hops_p50: median(&delivery.hops[..]),

@@ -83,6 +83,10 @@ pub(crate) const DEFECTS: &[Defect] = &[
         "of two reports with one time the same one wins everywhere",
     ),
     core(
+        Mutant::AddCounts,
+        "of two entries of a counter the newer is held, and never their sum",
+    ),
+    core(
         Mutant::TrustClientClocks,
         "a client's time orders its report at most 5 s ahead of the server's clock",
     ),

@@ -2,7 +2,9 @@
 
 use wherd_core::Policy;
 use wherd_sim::Topology;
-use wherd_sim::measure::{Broken, Fault, Links, Load, MS, Measured, SECOND, Setup, measure};
+use wherd_sim::measure::{
+    Broken, Fault, Links, Load, MS, Measured, SECOND, Setup, Voted, Votes, measure,
+};
 
 /// A thousand updates, far enough from each other that none meets another.
 fn quiet(topology: Topology) -> Setup {
@@ -15,6 +17,7 @@ fn quiet(topology: Topology) -> Setup {
             rate_per_s: 20,
             client_count: 20_000,
             batch_count: 1,
+            votes: Votes::default(),
         },
         links: Links {
             jitter_ns: 0,
@@ -99,6 +102,7 @@ fn a_link_that_is_slower_than_the_updates_conflates_them() {
         rate_per_s: 20_000,
         client_count: 100,
         batch_count: 4,
+        votes: Votes::default(),
     };
     // A tenth of the updates, at some 80 bytes each.
     setup.links.bytes_per_s = 160_000;
@@ -250,8 +254,69 @@ fn reports_of_one_moment_have_an_order() {
         rate_per_s: 1_000_000_000,
         client_count: 3,
         batch_count: 4,
+        votes: Votes::default(),
     };
     // So quick that servers hear of each other's reports within the nanosecond.
     (setup.links.delay_ns, setup.links.bytes_per_s) = (0, 1 << 40);
     assert_eq!(check(&setup).delay.count, 2000);
+}
+
+/// Every server knows all LIKEs in the end; what each cost.
+fn sends_for_each_vote(setup: &Setup) -> f64 {
+    let measured = measure(setup);
+    assert_eq!(measured.needless_fault_count, 0);
+    let voted = measured.votes;
+    assert!(voted.vote_count > 0);
+    assert_eq!(voted.least_known_count, voted.vote_count, "{voted:?}");
+    voted.sent_count as f64 / voted.vote_count as f64
+}
+
+#[test]
+fn a_vote_that_meets_no_other_is_sent_as_its_policy_says() {
+    let votes = Votes {
+        per_mille: 200,
+        article_count: 1_000_000,
+    };
+    for (policy, sends) in [
+        (Policy::Flood, 4.0..8.1),
+        (Policy::Tree, 4.0..4.1),
+        (Policy::Hybrid, 4.0..4.1),
+    ] {
+        let mut setup = quiet(Topology::five());
+        setup.policy = policy;
+        setup.load.votes = votes;
+        let sent = sends_for_each_vote(&setup);
+        assert!(sends.contains(&sent), "{policy:?}: {sent}");
+    }
+}
+
+#[test]
+fn many_votes_of_one_article_cost_little() {
+    let mut setup = quiet(Topology::five());
+    setup.load.rate_per_s = 5000;
+    setup.load.votes = Votes {
+        per_mille: 10_000,
+        article_count: 1,
+    };
+    // Within the fifth of a second that it takes, each of five servers tells all others a few times.
+    let sent = sends_for_each_vote(&setup);
+    assert!(sent < 0.1, "{sent}");
+}
+
+/// What updates cost is measured beside votes as without them.
+#[test]
+fn votes_do_not_count_as_updates() {
+    let mut setup = quiet(Topology::five());
+    let without = check(&setup);
+    setup.load.votes = Votes {
+        per_mille: 500,
+        article_count: 10,
+    };
+    let with = check(&setup);
+    assert!((400..600).contains(&with.votes.vote_count));
+    assert_eq!(without.votes, Voted::default());
+    for measured in [with, without] {
+        assert_eq!(measured.sent_count - measured.duplicate_count, 4 * 1000);
+        assert_eq!(measured.update_count, 1000);
+    }
 }

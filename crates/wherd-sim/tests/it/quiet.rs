@@ -1,6 +1,9 @@
-//! What one update costs where nothing goes wrong.
+//! What one update or vote costs where nothing goes wrong.
 
+use std::ops::RangeInclusive;
 use wherd_core::Policy;
+use wherd_proto::frame::Lane;
+use wherd_sim::herd::Probe;
 use wherd_sim::scenario::MS;
 use wherd_sim::trace::Trace;
 use wherd_sim::{Outcome, Scenario, Topology};
@@ -11,13 +14,19 @@ fn check_kept(scenario: &Scenario) -> Outcome {
     outcome
 }
 
+/// The probes of one lane.
+fn probes(outcome: Outcome, lane: Lane) -> impl Iterator<Item = Probe> {
+    let probes = outcome.probes.into_iter();
+    probes.filter(move |probe| probe.lane == lane)
+}
+
 /// Every link takes a millisecond, so the time to a server tells the hops.
 #[test]
 fn an_update_takes_the_shortest_way_to_every_server() {
     for seed in 0..20 {
         let topology = Topology::five();
         let outcome = check_kept(&quiet(seed, topology.clone(), Policy::Flood));
-        for probe in outcome.probes {
+        for probe in probes(outcome, Lane::Positions) {
             let hops = topology.hops(probe.server);
             for (arrived_ns, hops) in probe.arrived_after_ns.iter().zip(hops) {
                 let least_ns = hops as u64 * MS;
@@ -31,20 +40,68 @@ fn an_update_takes_the_shortest_way_to_every_server() {
     }
 }
 
+/// So that many are one entry, and for no longer than that.
+#[test]
+fn a_vote_waits_where_it_was_said_and_nowhere_else() {
+    for seed in 0..20 {
+        let topology = Topology::five();
+        let scenario = quiet(seed, topology.clone(), Policy::Flood);
+        let wait_ns = scenario.settings.counters_wait_ns;
+        let outcome = check_kept(&scenario);
+        for probe in probes(outcome, Lane::Counters) {
+            let hops = topology.hops(probe.server);
+            let others = probe.arrived_after_ns.iter().zip(hops);
+            for (arrived_ns, hops) in others.filter(|(_, hops)| *hops > 0) {
+                let least_ns = wait_ns + hops as u64 * MS;
+                // What waits goes in steps of 2 ms.
+                assert!(
+                    (least_ns..least_ns + 3 * MS).contains(arrived_ns),
+                    "{hops} hops: {arrived_ns}"
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn an_update_of_five_quiet_servers_is_sent_as_often_as_its_policy_says() {
-    for (policy, sends) in [
-        (Policy::Flood, 4..=8),
-        (Policy::Reached, 4..=6),
-        (Policy::Ring, 4..=4),
-        (Policy::Tree, 4..=4),
-        (Policy::Hybrid, 4..=8),
-    ] {
+    check_sends(
+        Lane::Positions,
+        &[
+            (Policy::Flood, 4..=8),
+            (Policy::Reached, 4..=6),
+            (Policy::Ring, 4..=4),
+            (Policy::Tree, 4..=4),
+            (Policy::Hybrid, 4..=8),
+        ],
+    );
+}
+
+/// Nobody says where a counter has been, and counters are not urgent.
+#[test]
+fn a_vote_of_five_quiet_servers_is_sent_as_often_as_its_policy_says() {
+    check_sends(
+        Lane::Counters,
+        &[
+            (Policy::Flood, 4..=8),
+            (Policy::Reached, 4..=8),
+            (Policy::Ring, 4..=4),
+            (Policy::Tree, 4..=4),
+            (Policy::Hybrid, 4..=4),
+        ],
+    );
+}
+
+fn check_sends(lane: Lane, expected: &[(Policy, RangeInclusive<u64>)]) {
+    for (policy, sends) in expected {
         for seed in 0..20 {
-            let outcome = check_kept(&quiet(seed, Topology::five(), policy));
-            for probe in outcome.probes {
+            let outcome = check_kept(&quiet(seed, Topology::five(), *policy));
+            let mut probe_count = 0;
+            for probe in probes(outcome, lane) {
                 assert!(sends.contains(&probe.sent_count), "{policy:?}: {probe:?}");
+                probe_count += 1;
             }
+            assert!(probe_count > 0);
         }
     }
 }

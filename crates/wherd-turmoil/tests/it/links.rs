@@ -152,6 +152,7 @@ async fn link_and_never_read() -> io::Result<()> {
         to: name("Hill"),
         reflected: Default::default(),
         wants_kept: false,
+        counters_reflected: Default::default(),
     };
     let mut bytes = Vec::new();
     frame::write_hello(&mut bytes, &hello);

@@ -3,9 +3,9 @@
 use std::collections::HashSet;
 
 use serde::Serialize;
-use wherd_proto::frame::{Frame, Updates, WireVector};
+use wherd_proto::frame::{Frame, Lane, WireVector};
 use wherd_proto::journal::{self, Found, Kind, Record};
-use wherd_proto::{Origin, Update};
+use wherd_proto::{Count, Origin, Update};
 
 /// How many problems are told one by one: a file may be damaged at every step.
 const MAX_PROBLEMS: usize = 1000;
@@ -22,8 +22,13 @@ pub(super) struct Contents<'a> {
     pub(super) clients: HashSet<&'a [u8]>,
     pub(super) first_written_at_ms: Option<u64>,
     pub(super) last_written_at_ms: Option<u64>,
+    /// Of counters.
+    pub(super) count_count: u64,
+    pub(super) counters: HashSet<(&'a [u8], Origin)>,
     /// What the last COMMIT says.
     pub(super) reflected: WireVector,
+    /// And the last one of counters.
+    pub(super) counters_reflected: WireVector,
     pub(super) damage_count: usize,
     pub(super) torn_tail_bytes: u64,
     /// The first [`MAX_PROBLEMS`], in the order of the file.
@@ -52,14 +57,35 @@ pub(super) enum ProblemKind {
 /// One entry of one batch.
 pub(super) struct Entry<'a> {
     pub(super) origin: Origin,
-    pub(super) update: Update<'a>,
+    pub(super) what: What<'a>,
+}
+
+/// What its origin says.
+pub(super) enum What<'a> {
+    Update(Update<'a>),
+    Count(Count<'a>),
 }
 
 impl Entry<'_> {
-    /// What clients are answered.
-    pub(super) fn at_line(&self) -> Vec<u8> {
-        let server = self.origin.server.as_str().as_bytes();
-        [b"AT ", server, b" ", self.update.at.as_bytes()].concat()
+    pub(super) const fn sequence(&self) -> u64 {
+        match &self.what {
+            What::Update(update) => update.sequence,
+            What::Count(count) => count.sequence,
+        }
+    }
+
+    /// What clients are answered, or what links say of a counter.
+    pub(super) fn line(&self) -> Vec<u8> {
+        match &self.what {
+            What::Update(update) => {
+                let server = self.origin.server.as_str().as_bytes();
+                [b"AT ", server, b" ", update.at.as_bytes()].concat()
+            }
+            What::Count(count) => {
+                let numbers = format!(" +{}-{}", count.likes, count.unlikes);
+                [b"COUNT ", count.article, numbers.as_bytes()].concat()
+            }
+        }
     }
 }
 
@@ -71,20 +97,29 @@ pub(super) fn entries(bytes: &[u8]) -> impl Iterator<Item = Entry<'_>> {
     });
     batches
         .flat_map(|payload| journal::batch_frames(payload).unwrap_or_default())
-        .filter_map(|frame| match frame {
-            Frame::Updates(updates) => Some(updates),
-            _ => None,
-        })
-        .flat_map(
-            |Updates {
-                 origins, entries, ..
-             }| {
-                entries.into_iter().map(move |(index, update)| Entry {
-                    origin: origins[index].clone(),
-                    update,
-                })
-            },
-        )
+        .flat_map(entries_of)
+}
+
+fn entries_of(frame: Frame<'_>) -> Vec<Entry<'_>> {
+    match frame {
+        Frame::Updates(updates) => {
+            let entries = updates.entries.into_iter();
+            let entries = entries.map(|(index, update)| Entry {
+                origin: updates.origins[index].clone(),
+                what: What::Update(update),
+            });
+            entries.collect()
+        }
+        Frame::Counts(counts) => {
+            let entries = counts.entries.into_iter();
+            let entries = entries.map(|(index, count)| Entry {
+                origin: counts.origins[index].clone(),
+                what: What::Count(count),
+            });
+            entries.collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 impl<'a> Contents<'a> {
@@ -157,7 +192,21 @@ impl<'a> Contents<'a> {
                     let clients = updates.entries.iter().map(|(_, update)| update.at.client());
                     self.clients.extend(clients);
                 }
-                Frame::Commit { reflected, .. } => self.reflected = reflected,
+                Frame::Counts(counts) => {
+                    self.count_count += counts.entries.len() as u64;
+                    let counters = counts.entries.iter();
+                    self.counters.extend(
+                        counters.map(|(origin, count)| {
+                            (count.article, counts.origins[*origin].clone())
+                        }),
+                    );
+                }
+                Frame::Commit {
+                    lane, reflected, ..
+                } => match lane {
+                    Lane::Positions => self.reflected = reflected,
+                    Lane::Counters => self.counters_reflected = reflected,
+                },
                 _ => {}
             }
         }

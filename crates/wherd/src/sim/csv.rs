@@ -11,7 +11,8 @@ duplicates_per_update,withheld_per_update,conflated_per_update,bytes_per_update,
 delay_p50_ms,delay_p99_ms,delay_max_ms,queue_high_water_clients,affected_updates,\
 affected_delay_p50_ms,affected_delay_p99_ms,affected_delay_max_ms,unaffected_updates,\
 unaffected_delay_p50_ms,unaffected_delay_p99_ms,unaffected_delay_max_ms,healed_after_ms,lost_clients,\
-unreached_updates,stranded_updates,virtual_s";
+unreached_updates,stranded_updates,virtual_s,likes,counters_sent,counters_duplicate,\
+counters_withheld,likes_counted_by_all";
 
 /// A line for each policy. Fields about faults are empty without any.
 pub(super) fn table(measured: &[Measured]) -> String {
@@ -48,6 +49,15 @@ fn row(one: &Measured) -> Vec<String> {
     row.push(healed(one));
     row.extend([one.lost_count, one.unreached_count, one.stranded_count].map(|n| n.to_string()));
     row.push(seconds(one.virtual_ns));
+    let votes = &one.votes;
+    let likes = [
+        votes.vote_count,
+        votes.sent_count,
+        votes.duplicate_count,
+        votes.withheld_count,
+        votes.least_known_count,
+    ];
+    row.extend(likes.map(|count| count.to_string()));
     row
 }
 

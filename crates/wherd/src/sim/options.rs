@@ -4,7 +4,7 @@ use clap::{Args, value_parser};
 use wherd_core::Policy;
 use wherd_server::config::Replication;
 use wherd_sim::Topology;
-use wherd_sim::measure::{self, MS};
+use wherd_sim::measure::{self, MS, Votes};
 
 use super::fault::edge_at;
 use crate::failure::{Code, Failure};
@@ -32,6 +32,12 @@ pub(super) struct Load {
     /// Reports that a server reads at once.
     #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = value_parser!(u64).range(1..=100_000))]
     batch: u64,
+    /// LIKEs with each thousand updates, to the same servers.
+    #[arg(long, value_name = "COUNT", default_value_t = 0, value_parser = value_parser!(u32).range(0..=1_000_000))]
+    likes: u32,
+    /// Articles; each LIKE is of a random one.
+    #[arg(long, value_name = "COUNT", default_value_t = 10, requires = "likes", value_parser = value_parser!(u64).range(1..=100_000))]
+    articles: u64,
 }
 
 /// What links are like.
@@ -75,6 +81,10 @@ impl Load {
             rate_per_s: self.rate,
             client_count,
             batch_count: self.batch as usize,
+            votes: Votes {
+                per_mille: self.likes,
+                article_count: self.articles as usize,
+            },
         })
     }
 }
@@ -87,6 +97,7 @@ impl Links {
             bytes_per_s: self.bytes_per_second,
             gather_ns: to_ns(self.gather),
             have_interval_ns: clocks.have_interval_ms * MS,
+            counters_wait_ns: clocks.counters_ms * MS,
             dead_after_ns: clocks.dead_after_ms * MS,
             redial_min_ns: clocks.redial_min_ms * MS,
             redial_max_ns: clocks.redial_max_ms * MS,

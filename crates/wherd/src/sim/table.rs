@@ -7,6 +7,10 @@ use crate::output::{table, table_lines};
 /// What is played, and a line for each policy; a second table tells what faults cost.
 pub(super) fn render(setup: &Setup, measured: &[Measured]) -> String {
     let mut text = heading(setup) + "\n" + &costs(measured);
+    if setup.load.votes.per_mille > 0 {
+        text += "\n";
+        text += &likes(measured);
+    }
     if !setup.faults.is_empty() {
         text += "\n";
         text += &faults(measured);
@@ -33,9 +37,17 @@ fn heading(setup: &Setup) -> String {
         1 => String::new(),
         count => format!(", {count} at a time"),
     };
+    let likes = match load.votes.per_mille {
+        0 => String::new(),
+        per_mille => format!(
+            ", and {} likes of {} articles with each thousand",
+            grouped(u64::from(per_mille)),
+            grouped(load.votes.article_count as u64)
+        ),
+    };
     format!(
         "{} servers, {} edges: at least {} sends for an update\n\
-         {} updates of {} clients, {}/s{batch}\n\
+         {} updates of {} clients, {}/s{batch}{likes}\n\
          links: {} ms and up to {} more, {} bytes/s{gather}{}\n\
          seed {}\n",
         names.len(),
@@ -88,6 +100,31 @@ fn costs(measured: &[Measured]) -> String {
             ms(one.delay.max_ns),
             one.queue_high_water.to_string(),
             one.lost_count.to_string(),
+        ]);
+    }
+    table_lines(&table)
+}
+
+/// Of the entries of counters on all links, for each LIKE that was said.
+fn likes(measured: &[Measured]) -> String {
+    let mut table = table([
+        "likes cost",
+        "said",
+        "sends",
+        "duplicates",
+        "withheld",
+        "counted by all",
+    ]);
+    for one in measured {
+        let votes = &one.votes;
+        let each = |count: u64| format!("{:.3}", count as f64 / votes.vote_count.max(1) as f64);
+        table.add_row(vec![
+            one.policy.name().to_owned(),
+            votes.vote_count.to_string(),
+            each(votes.sent_count),
+            each(votes.duplicate_count),
+            each(votes.withheld_count),
+            votes.least_known_count.to_string(),
         ]);
     }
     table_lines(&table)

@@ -108,7 +108,7 @@ fn parse_report(line: &[u8]) -> Option<(&[u8], i128)> {
                 .filter(|f| !f.is_empty());
             Some((report.client, nanoseconds(fields.nth(3)?)?))
         }
-        wherd_proto::Request::WhatsAt(_) => None,
+        _ => None,
     }
 }
 
@@ -315,6 +315,8 @@ impl<'a> Page<'a> {
                     self.see(exchange, question.client, Some(value));
                 }
             }
+            // The load has none of these.
+            Ok(_) => self.fault("wrong question", exchange.to_string()),
             Err(_) if !is_refusal => self.fault("wrong answer", exchange.to_string()),
             Err(_) => {}
         }

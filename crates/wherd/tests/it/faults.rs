@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use wherd_proto::frame::{self, Frame, UpdatesWriter};
+use wherd_proto::frame::{self, Frame, Lane, UpdatesWriter};
 use wherd_proto::{Origin, Position, ServerName};
 
 use crate::herd::{
@@ -100,7 +100,7 @@ fn check_later_words(bytes: &[u8], why: &str) {
 #[test]
 fn a_neighbour_that_talks_nonsense_loses_its_link() {
     let mut ahead = Vec::new();
-    frame::write_commit(&mut ahead, 7, &Default::default());
+    frame::write_commit(&mut ahead, Lane::Positions, 7, &Default::default());
     for (bytes, why) in [
         (
             &framed(3, b"\x01\x09garbage")[..],
@@ -211,19 +211,21 @@ fn a_neighbour_that_tells_of_endless_servers_harms_no_other_link() {
     let (hill, jaquez) = (herd.server("Hill"), herd.server("Jaquez"));
     herd.wait_until_these_are_linked(&["Hill", "Jaquez"]);
     // The most that is believed fits into what is sent on; one more is not believed.
-    let most = 262_144 / 100 - 3;
+    let most = 262_144 / 200 - 3;
     for (count, is_believed) in [(most, true), (most + 10, false)] {
         let mut peer = Peer::linked(&hill, "Smith");
         let mut bytes = Vec::new();
-        frame::write_have(&mut bytes, &runs(count));
-        frame::write_commit(&mut bytes, 0, &runs(count));
+        for lane in Lane::ALL {
+            frame::write_have(&mut bytes, lane, &runs(count));
+            frame::write_commit(&mut bytes, lane, 0, &runs(count));
+        }
         peer.client.send(&bytes);
         if !is_believed {
             peer.wait_for_close();
             hill.wait_for_log(&[
                 "link.down",
                 "neighbour=Smith",
-                "more than 2621 runs of servers",
+                "more than 1310 runs of servers",
             ]);
         }
     }
@@ -272,13 +274,13 @@ fn a_neighbour_cannot_tell_of_updates_that_this_server_never_numbered() {
     let me = origin_of(&hill);
     let mut peer = Peer::linked(&hill, "Smith");
     let mut bytes = Vec::new();
-    frame::write_have(&mut bytes, &[(me, 1000)].into());
+    frame::write_have(&mut bytes, Lane::Positions, &[(me, 1000)].into());
     peer.client.send(&bytes);
     peer.wait_for_close();
     hill.wait_for_log(&[
         "link.down",
         "neighbour=Smith",
-        "update 1000 of this very server",
+        "number 1000 of this very server",
     ]);
 }
 
@@ -316,7 +318,7 @@ fn a_hello_that_does_not_fit_is_refused_with_its_reason() {
     check(&other_version, &["version 999", "version 1"]);
     let me = origin_of(&hill);
     let of_me = hello_with("Smith", "Hill", |hello| hello.reflected = [(me, 9)].into());
-    check(&of_me, &["update 9 of this very server"]);
+    check(&of_me, &["number 9 of this very server"]);
     assert!(!hill.status().neighbours[0].is_up);
 }
 

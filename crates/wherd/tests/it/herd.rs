@@ -763,6 +763,18 @@ impl Client {
         self.read_through(b"\n")
     }
 
+    /// The same, or what came before the server was gone.
+    pub(crate) fn try_read_line(&mut self) -> Vec<u8> {
+        let mut buffer = [0; 4096];
+        while !self.read.contains(&b'\n') {
+            match read_some(&mut self.stream, &mut buffer) {
+                Ok(count @ 1..) => self.read.extend_from_slice(&buffer[..count]),
+                _ => return std::mem::take(&mut self.read),
+            }
+        }
+        self.read_line()
+    }
+
     /// What comes up to the end of the next answer of a WHATSAT.
     pub(crate) fn read_places(&mut self) -> Vec<u8> {
         self.read_through(b"\n\n")
@@ -1007,6 +1019,7 @@ pub(crate) fn hello_with(from: &str, to: &str, change: impl FnOnce(&mut Hello)) 
         to: name(to),
         reflected: Default::default(),
         wants_kept: false,
+        counters_reflected: Default::default(),
     };
     change(&mut hello);
     let mut bytes = Vec::new();

@@ -5,9 +5,9 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::Stdio;
 
-use wherd_proto::frame::{self, UpdatesWriter, WireVector};
+use wherd_proto::frame::{self, CountsWriter, Lane, UpdatesWriter, WireVector};
 use wherd_proto::journal::{self, Kind, Owner};
-use wherd_proto::{AtText, Origin, ServerName, Update};
+use wherd_proto::{AtText, Count, Origin, ServerName, Update};
 
 use crate::herd::{Setup, Stop, program, wait_until};
 use crate::{check, check_in, code, stderr, stdout, wherd};
@@ -78,7 +78,7 @@ impl Journal {
         updates.end();
         let reflected =
             WireVector::from([(origin("Hill"), sequence - 1), (origin("Smith"), number)]);
-        frame::write_commit(out, number, &reflected);
+        frame::write_commit(out, Lane::Positions, number, &reflected);
         journal::end_record(out, start);
     }
 
@@ -165,10 +165,13 @@ fn programs_are_told_the_same() {
         "batches_count": 3,
         "entries_count": 6,
         "clients_count": 4,
+        "counts_count": 0,
+        "counters_count": 0,
         "live_ratio": 4.0 / 6.0,
         "first_written_at_ms": BEGAN_AT_MS,
         "last_written_at_ms": BEGAN_AT_MS + 5000,
         "reflected": {"Hill/7": 6, "Smith/7": 5},
+        "counters_reflected": {},
         "damages_count": 0,
         "torn_tail_bytes": 0,
         "entries": null,
@@ -188,6 +191,42 @@ fn programs_are_told_the_same() {
     assert_eq!(entries[3], moa);
     let told = printed(&bytes, &["inspect", "--json"], 0);
     assert!(!told.contains("entries\":["), "{told}");
+}
+
+#[test]
+fn counters_are_told_too() {
+    let mut journal = sound();
+    let mut batch = Vec::new();
+    let mut counts = CountsWriter::begin(&mut batch, 1);
+    for (server, sequence, likes) in [("Hill", 1, 1), ("Smith", 5, 2), ("Hill", 2, 2)] {
+        let count = Count {
+            sequence,
+            likes,
+            unlikes: 3,
+            article: b"Zeus\xff",
+        };
+        counts.push(server.len() as u32, &origin(server), &count);
+    }
+    counts.end();
+    let reflected = WireVector::from([(origin("Hill"), 2)]);
+    frame::write_commit(&mut batch, Lane::Counters, 1, &reflected);
+    journal.record(Kind::Batch, &batch);
+    let told = printed(&journal.bytes, &["inspect", "--entries"], 0);
+    for line in [
+        "\ncounters   2 in 3 entries\n",
+        "\nentries    6\n",
+        "\nreflected  Hill/7 6\n",
+        "\nSmith/7 5 COUNT Zeus\\xff +2-3\n",
+        "\nHill/7 2 COUNT Zeus\\xff +2-3\n",
+    ] {
+        assert!(told.contains(line), "{line:?} in {told}");
+    }
+    let told = printed(&journal.bytes, &["inspect", "--entries", "--json"], 0);
+    let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
+    assert_eq!(told["counters_reflected"], serde_json::json!({"Hill/7": 2}));
+    let count = serde_json::json!({"article": "Zeus\u{fffd}", "likes": 2, "unlikes": 3});
+    let expected = serde_json::json!({"origin": "Hill/7", "sequence": 2, "count": count});
+    assert_eq!(told["entries"][8], expected);
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod faults;
 mod herd;
 mod herd_runs;
 mod journal;
+mod likes;
 mod limits;
 mod places;
 mod policy;

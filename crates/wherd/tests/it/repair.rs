@@ -4,7 +4,7 @@ use std::fs;
 use std::net::TcpStream;
 use std::process::Stdio;
 
-use wherd_proto::frame::{self, BUCKETS, Frame, UpdatesWriter, WireVector};
+use wherd_proto::frame::{self, BUCKETS, Frame, Lane, UpdatesWriter, WireVector};
 use wherd_proto::journal::{self, Kind, Owner};
 use wherd_proto::{AtText, Origin, ServerName, Update};
 
@@ -96,7 +96,11 @@ fn a_run_that_has_numbered_nothing_goes_beyond_what_it_hears_of() {
         ..ahead
     };
     let mut have = Vec::new();
-    frame::write_have(&mut have, &WireVector::from([(further, 1)]));
+    frame::write_have(
+        &mut have,
+        Lane::Positions,
+        &WireVector::from([(further, 1)]),
+    );
     peer.client.send(&have);
     hill.wait_for_log(&["server.superseded", "newer=18446744073709551615"]);
 }
@@ -166,6 +170,7 @@ fn tables_that_differ_are_told_and_repaired() {
     let digest_of = |peer: &mut Peer| loop {
         let heard = peer.hear(|frame| match frame {
             Frame::Digest {
+                lane: Lane::Positions,
                 reflected_hash,
                 digest,
             } => Some((reflected_hash, digest)),
@@ -177,7 +182,7 @@ fn tables_that_differ_are_told_and_repaired() {
     };
     let (vector, digest) = digest_of(&mut peer);
     let mut differs = Vec::new();
-    frame::write_digest(&mut differs, vector, digest + 1);
+    frame::write_digest(&mut differs, Lane::Positions, vector, digest + 1);
     peer.client.send(&differs);
     peer.client.send(&differs);
     let is_answer = loop {
@@ -287,7 +292,12 @@ fn write_old_journal(herd: &Herd, hill: &Server, age_s: u64) {
     };
     updates.push(0, &origin, &update);
     updates.end();
-    frame::write_commit(&mut bytes, 1, &WireVector::from([(origin, 1)]));
+    frame::write_commit(
+        &mut bytes,
+        Lane::Positions,
+        1,
+        &WireVector::from([(origin, 1)]),
+    );
     journal::end_record(&mut bytes, start);
     let folder = herd.folder().join("wherd-data").join(&hill.name);
     fs::write(folder.join("journal"), bytes).expect("written");

@@ -129,6 +129,44 @@ fn the_files_have_a_line_for_each_policy_and_for_each_update_that_was_looked_at(
 }
 
 #[test]
+fn what_likes_cost_is_told_and_none_is_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let arguments = ["--compare", "--updates", "500", "--rate", "100"];
+    let likes = ["--likes", "100000", "--articles", "3", "--csv", "t.csv"];
+    let printed = sim(folder.path(), &[&arguments[..], &likes].concat());
+    assert!(
+        printed.contains("and 100,000 likes of 3 articles"),
+        "{printed}"
+    );
+    let (_, table) = printed.split_once("likes cost").expect("what likes cost");
+    let sends = |policy: &str| {
+        let row = row(table, policy);
+        assert_eq!(
+            (row[1].as_str(), row[5].as_str()),
+            ("50000", "50000"),
+            "{printed}"
+        );
+        number(&row, 2)
+    };
+    // Fifty thousand likes of three articles in five seconds: at most twenty entries a second of each
+    // article and server, over four links or eight.
+    for (policy, most) in [
+        ("tree", 0.13),
+        ("ring", 0.13),
+        ("hybrid", 0.13),
+        ("flood", 0.25),
+    ] {
+        assert!(sends(policy) < most, "{policy}: {printed}");
+    }
+    let csv = fs::read_to_string(folder.path().join("t.csv")).expect("written");
+    assert!(
+        csv.lines()
+            .all(|line| line.ends_with(",50000") || line.ends_with("_by_all")),
+        "{csv}"
+    );
+}
+
+#[test]
 fn what_a_fault_costs_is_told() {
     let folder = tempfile::tempdir().expect("a folder");
     let arguments = [

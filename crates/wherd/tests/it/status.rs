@@ -27,6 +27,7 @@ fn status(server: &str, digest: &str) -> Status {
         superseded_count: 0,
         digest: digest.to_owned(),
         reflected: [("Hill/7".to_owned(), 34)].into(),
+        counters: Default::default(),
         neighbours: Vec::new(),
         connections_limit: 16_000,
         addresses: Addresses {

@@ -141,7 +141,7 @@ fn a_neighbour_keeps_nothing_that_was_never_numbered() {
     let mut hill = server("Hill");
     up(&mut hill, ONE, &[]);
     let mut bytes = Vec::new();
-    frame::write_kept(&mut bytes, 1);
+    frame::write_kept(&mut bytes, Lane::Positions, 1);
     let fault = deliver(&bytes, &mut hill, ONE);
     assert!(
         matches!(fault, Err(LinkFault::NotNumbered { .. })),
@@ -238,7 +238,7 @@ fn a_run_that_was_closed_is_no_reason_to_refuse_a_new_file() {
         up(&mut hill, ONE, &[]);
         let mut bytes = Vec::new();
         let theirs = [(run(1000), 5), (run(500_000), 3)].into();
-        frame::write_commit(&mut bytes, 0, &theirs);
+        frame::write_commit(&mut bytes, Lane::Positions, 0, &theirs);
         deliver(&bytes, &mut hill, ONE).expect("a COMMIT");
         if is_written_before {
             flush(&mut hill);
@@ -330,9 +330,10 @@ fn that_a_neighbour_keeps_more_is_told_at_once() {
     up(&mut hill, ONE, &[]);
     report(&mut hill, "kiwi 1 10");
     let mut effects = Vec::new();
-    hill.receive(ONE, &Frame::Kept(1), 0, &mut effects).unwrap();
+    hill.receive(ONE, &Frame::Kept(Lane::Positions, 1), 0, &mut effects)
+        .unwrap();
     assert_eq!(effects, [Effect::Kept]);
-    hill.receive(ONE, &Frame::Kept(0), 0, &mut Vec::new())
+    hill.receive(ONE, &Frame::Kept(Lane::Positions, 0), 0, &mut Vec::new())
         .unwrap();
     assert_eq!(hill.kept_sequence(1), 1, "it never keeps less");
 }

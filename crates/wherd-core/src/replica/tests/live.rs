@@ -28,7 +28,7 @@ fn what_an_added_neighbour_keeps_counts() {
     up(&mut hill, added, &[]);
     report(&mut hill, "kiwi 5 1000");
     assert_eq!(hill.kept_sequence(1), 0);
-    let kept = Frame::Kept(1);
+    let kept = Frame::Kept(Lane::Positions, 1);
     hill.receive(added, &kept, 0, &mut Vec::new())
         .expect("no fault");
     assert_eq!(hill.kept_sequence(1), 1);

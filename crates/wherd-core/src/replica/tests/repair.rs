@@ -77,8 +77,15 @@ fn of_two_texts_of_one_update_one_wins_everywhere() {
 /// What one would say that reflects the same and holds something else.
 fn another_digest(server: &Replica) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let vector = server.origins.hash(&server.reflected);
-    frame::write_digest(&mut bytes, vector, server.digest().total() ^ 1);
+    let vector = server
+        .origins
+        .hash(&server.ledgers[Lane::Positions].reflected);
+    frame::write_digest(
+        &mut bytes,
+        Lane::Positions,
+        vector,
+        server.digest().total() ^ 1,
+    );
     bytes
 }
 
@@ -102,8 +109,8 @@ fn a_suspicion_ends_where_digests_agree_again() {
     let (mut hill, _) = pair(with(|s| s.digest_interval_ns = 60 * S));
     let differs = another_digest(&hill);
     let mut agrees = Vec::new();
-    let vector = hill.origins.hash(&hill.reflected);
-    frame::write_digest(&mut agrees, vector, hill.digest().total());
+    let vector = hill.origins.hash(&hill.ledgers[Lane::Positions].reflected);
+    frame::write_digest(&mut agrees, Lane::Positions, vector, hill.digest().total());
     for (second, digest) in (1..).zip([&differs, &agrees, &differs]) {
         deliver_at(second * S, digest, &mut hill, ONE).expect("a DIGEST");
         assert_eq!(hill.counts().diverged, 0);
@@ -119,9 +126,13 @@ fn buckets_are_told_once_and_what_comes_of_them_is_looked_at_an_interval_later()
     hill.tick(5 * MS, WALL_NS, &mut Vec::new());
     let differs = another_digest(&hill);
     deliver_at(S, &differs, &mut hill, ONE).expect("a DIGEST");
-    assert_eq!(hill.next_tick_at_ns(), Some(2 * S), "once is not certain");
+    let due_at_ns = |hill: &Replica| {
+        let link = hill.links[ONE.0].as_ref();
+        link.and_then(|link| link.queues[Lane::Positions].next_tick_at_ns())
+    };
+    assert_eq!(due_at_ns(&hill), Some(2 * S), "once is not certain");
     deliver_at(2 * S, &differs, &mut hill, ONE).expect("a DIGEST");
-    assert_eq!(hill.next_tick_at_ns(), Some(62 * S));
+    assert_eq!(due_at_ns(&hill), Some(62 * S));
     deliver_at(3 * S, &differs, &mut hill, ONE).expect("a DIGEST");
     assert_eq!(hill.counts().diverged, 1, "it begins anew");
     // What waits has its room beside them.
@@ -135,14 +146,14 @@ fn buckets_are_told_once_and_what_comes_of_them_is_looked_at_an_interval_later()
 fn buckets_that_differ_are_answered_once_and_what_is_in_them_is_sent() {
     let (mut hill, mut smith) = pair(with(|s| s.digest_interval_ns = 60 * S));
     let (vector, same) = (
-        hill.origins.hash(&hill.reflected),
+        hill.origins.hash(&hill.ledgers[Lane::Positions].reflected),
         smith.digest().buckets().to_vec(),
     );
     let lost = smith.entries.find(b"c7").expect("a client");
     smith.entries.remove(lost);
     let mut check = |vector, is_answer, buckets: &[u64], expected: &[&str]| {
         let mut bytes = Vec::new();
-        frame::write_buckets(&mut bytes, vector, is_answer, buckets);
+        frame::write_buckets(&mut bytes, Lane::Positions, (vector, is_answer), buckets);
         deliver(&bytes, &mut hill, ONE).expect("BUCKETS");
         check_sent(&mut hill, ONE, expected);
     };
@@ -166,8 +177,13 @@ fn a_repair_looks_at_some_thousand_entries_at_the_most() {
     check_sent(&mut hill, ONE, &[]);
     let repair = |hill: &mut Replica| {
         let mut bytes = Vec::new();
-        let vector = hill.origins.hash(&hill.reflected);
-        frame::write_buckets(&mut bytes, vector, true, &[1; frame::BUCKETS]);
+        let vector = hill.origins.hash(&hill.ledgers[Lane::Positions].reflected);
+        frame::write_buckets(
+            &mut bytes,
+            Lane::Positions,
+            (vector, true),
+            &[1; frame::BUCKETS],
+        );
         deliver(&bytes, hill, ONE).expect("BUCKETS");
     };
     repair(&mut hill);
@@ -242,7 +258,7 @@ fn a_newer_run_of_this_server_is_a_fault_wherever_it_is_told_of() {
     assert_eq!(hill.link_up(ONE, &theirs, 0, &mut Vec::new()), fault);
     up(&mut hill, ONE, &[]);
     let mut bytes = Vec::new();
-    frame::write_have(&mut bytes, &theirs);
+    frame::write_have(&mut bytes, Lane::Positions, &theirs);
     assert_eq!(deliver(&bytes, &mut hill, ONE), fault);
     bytes.clear();
     let mut writer = UpdatesWriter::begin(&mut bytes, 1);
@@ -262,7 +278,7 @@ fn a_newer_run_of_this_server_is_a_fault_wherever_it_is_told_of() {
         incarnation: 0,
         ..origin("Hill")
     };
-    let theirs = [(older, 5)].into();
+    let theirs = WireVector::from([(older, 5)]);
     assert_eq!(hill.link_up(ONE, &theirs, 0, &mut Vec::new()), Ok(()));
 }
 
@@ -498,11 +514,11 @@ fn a_run_that_was_closed_long_ago_leaves_the_vector_for_good() {
     hill.link_up(ONE, &WireVector::new(), 0, &mut Vec::new())
         .expect("a link");
     // It tells of what nobody else had of that run, and will never send it.
-    let at_hello = [(run(1000), 6)].into();
+    let at_hello = WireVector::from([(run(1000), 6)]);
     hill.link_up(OTHER, &at_hello, 0, &mut Vec::new())
         .expect("a link");
     let mut bytes = Vec::new();
-    frame::write_commit(&mut bytes, 0, &theirs);
+    frame::write_commit(&mut bytes, Lane::Positions, 0, &theirs);
     deliver(&bytes, &mut hill, ONE).expect("a COMMIT");
     assert_eq!(hill.reflected(), theirs);
     assert!(hill.is_catching_up());
@@ -525,7 +541,7 @@ fn without_a_limit_no_run_is_ever_closed() {
     let theirs: WireVector = [(run(1), 5), (run(2), 3)].into();
     up(&mut hill, ONE, &[]);
     let mut bytes = Vec::new();
-    frame::write_commit(&mut bytes, 0, &theirs);
+    frame::write_commit(&mut bytes, Lane::Positions, 0, &theirs);
     deliver(&bytes, &mut hill, ONE).expect("a COMMIT");
     hill.tick(60 * S, WALL_NS, &mut Vec::new());
     assert_eq!(hill.reflected(), theirs);
