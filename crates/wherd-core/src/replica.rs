@@ -583,6 +583,10 @@ impl Replica {
         effects: &mut Vec<Effect>,
     ) -> Result<(), LinkFault> {
         let theirs = self.check_reflected(theirs.into())?;
+        if self.links[link.0].is_some() {
+            // A newer connection takes the place of the link: nothing was told on it yet.
+            self.link_down(link);
+        }
         // All entries are looked at even where `theirs` covers what is reflected here: some may be
         // ahead of that, and the COMMIT that makes up for it will go on to this link, too.
         let counts = self.places_counts();

@@ -273,6 +273,23 @@ fn a_tree_changes_where_a_link_became_much_slower_and_not_before() {
     assert_eq!(count, 2);
 }
 
+/// A newer connection may take the place of a link before anybody has seen that it broke.
+#[test]
+fn a_link_that_takes_the_place_of_another_is_told_all_link_states() {
+    let mut hill = server_with("Hill", Settings::default());
+    for _ in 0..2 {
+        up(&mut hill, ONE, &[]);
+        hill.link_measured(ONE, &origin("Smith"), MS, 0, &mut Vec::new());
+        let bytes = drain(&mut hill, ONE, 1 << 20);
+        let (frame, _) = frame::decode(&bytes, 1 << 20).unwrap().expect("a frame");
+        let Frame::Links(states) = frame else {
+            panic!("no LINKS: {frame:?}")
+        };
+        let servers: Vec<_> = states.iter().map(|s| s.origin.server.as_str()).collect();
+        assert_eq!(servers, ["Hill"]);
+    }
+}
+
 /// Each flood about a link may break the next one: so they grow rarer, down to one a second.
 #[test]
 fn a_link_that_comes_and_goes_is_told_less_and_less_often() {
