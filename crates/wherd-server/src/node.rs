@@ -67,7 +67,7 @@ pub(crate) struct Node {
     is_kept_wanted: AtomicBool,
     /// Rung when more is kept, here or at neighbours.
     kept_news: Notify,
-    /// Rung when the replica wants a tick sooner than it did before.
+    /// Rung when the replica wants a tick sooner than [`State::wakes_at_ns`].
     tick_wanted: Notify,
     started: Instant,
 }
@@ -104,6 +104,8 @@ struct State {
     connections: Vec<Option<Connection>>,
     last_errors: Vec<Option<String>>,
     next_connection: u64,
+    /// When [`Node::keep_time`] wakes by itself; `u64::MAX`: never.
+    wakes_at_ns: u64,
 }
 
 /// The connection that carries a link.
@@ -199,6 +201,7 @@ impl Node {
             connections: neighbours.iter().map(|_| None).collect(),
             last_errors: vec![None; neighbours.len()],
             next_connection: 0,
+            wakes_at_ns: u64::MAX,
         };
         Self {
             origin,
@@ -548,13 +551,13 @@ impl Node {
 
     /// The connection is gone; if it was the link, so is that.
     pub(crate) fn disconnect(&self, link: LinkIndex, connection: u64, why: &str) {
-        let mut state = self.lock();
+        let state = self.lock();
         if is_current(&state, link, connection) {
-            state.connections[link.0] = None;
-            state.replica.note_time(self.now_ns());
-            state.replica.link_down(link);
-            state.last_errors[link.0] = Some(why.to_owned());
-            drop(state);
+            self.change_locked(state, |state, _, _| {
+                state.connections[link.0] = None;
+                state.replica.link_down(link);
+                state.last_errors[link.0] = Some(why.to_owned());
+            });
             self.neighbours[link.0].dial_wanted.notify_one();
         }
     }
@@ -583,10 +586,9 @@ impl Node {
     /// Lets time go on for the replica, whenever it wants to know; never ends.
     pub(crate) async fn keep_time(&self) {
         loop {
-            let next_tick_at_ns = self.lock().replica.next_tick_at_ns();
-            match next_tick_at_ns {
-                None => self.tick_wanted.notified().await,
-                Some(at_ns) => {
+            match self.next_wake_at_ns() {
+                u64::MAX => self.tick_wanted.notified().await,
+                at_ns => {
                     let wait = Duration::from_nanos(at_ns.saturating_sub(self.now_ns()));
                     let sooner = tokio::time::timeout(wait, self.tick_wanted.notified());
                     if sooner.await.is_ok() {
@@ -598,6 +600,13 @@ impl Node {
                 }
             }
         }
+    }
+
+    /// When the replica wants to know the time. Whoever makes that sooner rings.
+    fn next_wake_at_ns(&self) -> u64 {
+        let mut state = self.lock();
+        state.wakes_at_ns = state.replica.next_tick_at_ns().unwrap_or(u64::MAX);
+        state.wakes_at_ns
     }
 
     /// Waits a moment for the core; `false` where it did not answer. Whoever must not be stuck asks
@@ -932,7 +941,6 @@ impl Node {
         input: impl FnOnce(&mut State, u64, &mut Vec<Effect>) -> R,
     ) -> R {
         let mut effects = Vec::new();
-        let tick_before = state.replica.next_tick_at_ns().unwrap_or(u64::MAX);
         let is_tracing = self.log.has_budget();
         state.replica.set_tracing(is_tracing);
         let before = state.replica.counts();
@@ -947,7 +955,10 @@ impl Node {
         if !is_tracing {
             self.leave_out_traces(before, state.replica.counts());
         }
-        let next_tick = state.replica.next_tick_at_ns().unwrap_or(u64::MAX);
+        // Not sooner than before this change, but than whoever waits for it knows.
+        let next_tick_at_ns = state.replica.next_tick_at_ns().unwrap_or(u64::MAX);
+        let is_sooner = next_tick_at_ns < state.wakes_at_ns;
+        state.wakes_at_ns = state.wakes_at_ns.min(next_tick_at_ns);
         drop(state);
         for effect in &effects {
             match effect {
@@ -957,7 +968,7 @@ impl Node {
                 Effect::Traced(_) => {}
             }
         }
-        if next_tick < tick_before {
+        if is_sooner {
             self.tick_wanted.notify_one();
         }
         result

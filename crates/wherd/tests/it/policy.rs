@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::check_in;
 use crate::herd::{Herd, Setup, Stop, now_text, program, shown, wait_until};
@@ -168,6 +168,28 @@ fn a_policy_changes_under_load_while_servers_die_and_nothing_is_lost() {
             client.read_places();
         }
     }
+}
+
+/// That a link broke is all that happens: no sign of life and no comparison of digests is due, which
+/// would have the others look at the time by chance.
+#[test]
+fn a_server_that_dies_in_a_quiet_herd_is_left_out_at_once() {
+    let toml = "[replication]\ndigest_interval_s = 0\nping_interval_ms = 60000\n\
+                dead_after_ms = 600000\n";
+    let mut herd = Setup::five().with(toml).start();
+    herd.wait_until_linked();
+    wait_for_spread(&herd, &FIVE, "tree", "a tree of 5");
+    herd.stop("Singleton", Stop::Killed);
+    let died_at = Instant::now();
+    wait_for_spread(&herd, &FIVE[..4], "tree", "a tree of 4");
+    // What waits for its time is a like, first of all.
+    let reply = herd.server("Jaquez").talk(b"LIKE Zeus\n");
+    for name in &FIVE[..4] {
+        wait_until(&format!("a like at {name}"), || {
+            herd.server(name).talk(b"LIKES Zeus\n") == reply
+        });
+    }
+    assert!(died_at.elapsed() < Duration::from_secs(30), "by chance");
 }
 
 #[test]
