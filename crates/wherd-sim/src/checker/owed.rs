@@ -57,7 +57,7 @@ impl Owed {
     }
 
     pub(super) fn promise(&mut self, told: Acknowledged) {
-        let keepers = self.neighbours[told.server].iter();
+        let keepers = self.neighbours[told.server].iter().chain([&told.server]);
         let is_destroyed =
             |server: &&usize| self.destroyed_at_ns[**server] >= Some(told.reported_at_ns);
         let by = By {
@@ -65,6 +65,10 @@ impl Owed {
             neighbour_count: told.neighbour_count,
             destroyed: keepers.filter(is_destroyed).copied().collect(),
         };
+        if !by.is_kept() {
+            // What was flushed has rotted since, while its client still waited for a neighbour.
+            return;
+        }
         self.promises
             .entry(told.subject)
             .or_default()
@@ -121,11 +125,17 @@ impl Promise {
         if server == by.server || neighbours[by.server].contains(&server) {
             by.destroyed.insert(server);
         }
-        let is_kept =
-            !by.destroyed.contains(&by.server) || by.destroyed.len() <= by.neighbour_count;
+        let is_kept = by.is_kept();
         if !is_kept {
             self.by = None;
         }
         is_kept
+    }
+}
+
+impl By {
+    /// Whether it is owed whatever happens.
+    fn is_kept(&self) -> bool {
+        !self.destroyed.contains(&self.server) || self.destroyed.len() <= self.neighbour_count
     }
 }
