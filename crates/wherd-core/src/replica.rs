@@ -177,9 +177,9 @@ pub struct Located<'a> {
 
 /// One server's copy of the herd's state.
 ///
-/// Inputs are [`report`](Self::report) and [`forget`](Self::forget) (clients), [`link_up`](Self::link_up),
-/// [`link_down`](Self::link_down) and [`receive`](Self::receive) (neighbours), and
-/// [`tick`](Self::tick) (time). Each pushes the effects that it asks for. [`drain`](Self::drain)
+/// Inputs are [`report`](Self::report), [`forget`](Self::forget) and [`vote`](Self::vote)
+/// (clients), [`link_up`](Self::link_up), [`link_down`](Self::link_down) and
+/// [`receive`](Self::receive) (neighbours), and [`tick`](Self::tick) (time). Each pushes the effects that it asks for. [`drain`](Self::drain)
 /// answers [`Effect::LinkReady`]. Everything else reads.
 ///
 /// A link's life is `link_up`, then any of `receive` and `drain`, then `link_down`; calls for a
