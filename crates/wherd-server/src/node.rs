@@ -61,8 +61,6 @@ pub(crate) struct Node {
     pub(crate) journal: Option<Arc<Journal>>,
     /// What a reload changes.
     pub(crate) settings: watch::Sender<Arc<Settings>>,
-    /// Whether the log has a counter that is at its end.
-    was_saturation_told: AtomicBool,
     /// Whether those of a neighbour wait for this server.
     is_kept_wanted: AtomicBool,
     /// Rung when more is kept, here or at neighbours.
@@ -218,7 +216,6 @@ impl Node {
             is_classic: config.classic,
             journal: config.has_journals().then(|| Arc::new(Journal::new())),
             settings: watch::Sender::new(Arc::new(Settings::new(config, server))),
-            was_saturation_told: AtomicBool::new(false),
             is_kept_wanted: AtomicBool::new(false),
             kept_news: Notify::new(),
             tick_wanted: Notify::new(),
@@ -250,26 +247,12 @@ impl Node {
                 Numbers::of_counters(replica.sequence_of(Lane::Counters)),
             )
         });
-        self.note_saturation(article, likes?);
         Some((likes?, numbers))
     }
 
     /// How often an article is liked.
     pub(crate) fn likes(&self, article: &[u8]) -> Likes {
-        let likes = self.lock().replica.likes(article);
-        self.note_saturation(article, likes);
-        likes
-    }
-
-    /// Tells the log once of a counter that is at its end; the metrics count the others.
-    fn note_saturation(&self, article: &[u8], likes: Likes) {
-        if likes.is_saturated && !self.was_saturation_told.swap(true, Ordering::Relaxed) {
-            let fields = [
-                ("article", article.into()),
-                ("count", Value::Shown(&likes.count)),
-            ];
-            self.log.event(Level::Warning, "counter.saturated", &fields);
-        }
+        self.lock().replica.likes(article)
     }
 
     /// Waits until what this run numbered is as safe as `level` says.
@@ -296,7 +279,7 @@ impl Node {
         let timeout = self.settings.borrow().acknowledge_timeout;
         let kept = tokio::time::timeout(timeout, kept).await;
         let kept = kept.unwrap_or(Err(NotKept));
-        if kept.is_ok() {
+        if kept.is_ok() && numbers.positions > 0 {
             let state = self.lock();
             state.replica.note_time(self.now_ns());
             state.replica.note_acknowledged(numbers.positions);

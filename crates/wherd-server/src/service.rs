@@ -3,15 +3,18 @@
 use crate::clock;
 use crate::node::{Node, Numbers};
 use crate::places::Places;
-use crate::telemetry::Traffic;
+use crate::telemetry::{Level, Traffic, Value};
 use std::sync::Arc;
-use wherd_core::Outcome;
+use std::sync::atomic::{AtomicBool, Ordering};
+use wherd_core::{Likes, Outcome, Vote};
 use wherd_proto::{AtTexts, Question, Report};
 
 /// What clients can ask of a server, whatever protocol they speak.
 pub(crate) struct Service {
     pub(crate) node: Arc<Node>,
     places: Places,
+    /// Whether the log has a counter that is at its end.
+    was_saturation_told: AtomicBool,
 }
 
 /// What became of a batch of reports, and the AT texts that were made for them. Its memory is used
@@ -24,7 +27,11 @@ pub(crate) struct Heard {
 
 impl Service {
     pub(crate) const fn new(node: Arc<Node>, places: Places) -> Self {
-        Self { node, places }
+        Self {
+            node,
+            places,
+            was_saturation_told: AtomicBool::new(false),
+        }
     }
 
     /// Takes reports of clients, in their order. `heard` then has an outcome and a text for each;
@@ -36,6 +43,32 @@ impl Service {
         let reports = reports.iter().zip(heard.texts.iter());
         self.node
             .report(reports, received_at_ns, &mut heard.outcomes)
+    }
+
+    /// Counts what a client says of an article: the count with it, and what has to be kept before
+    /// it is acknowledged. `None` where there is no room for one more article.
+    pub(crate) fn vote(&self, article: &[u8], vote: Vote) -> Option<(Likes, Numbers)> {
+        let voted = self.node.vote(article, vote);
+        voted.inspect(|(likes, _)| self.note_saturation(article, *likes))
+    }
+
+    /// How often an article is liked.
+    pub(crate) fn likes(&self, article: &[u8]) -> Likes {
+        let likes = self.node.likes(article);
+        self.note_saturation(article, likes);
+        likes
+    }
+
+    /// Tells the log once of a counter that is at its end; the metrics count the others.
+    fn note_saturation(&self, article: &[u8], likes: Likes) {
+        if likes.is_saturated && !self.was_saturation_told.swap(true, Ordering::Relaxed) {
+            let fields = [
+                ("article", article.into()),
+                ("count", Value::Shown(&likes.count)),
+            ];
+            let log = &self.node.log;
+            log.event(Level::Warning, "counter.saturated", &fields);
+        }
     }
 
     /// Writes a client's AT line and the document of the places near it; `false`, and nothing
@@ -51,7 +84,7 @@ impl Service {
         if self.node.log.has_budget() {
             let fields = [
                 ("id", question.client.into()),
-                ("position", crate::telemetry::Value::Shown(&position)),
+                ("position", Value::Shown(&position)),
                 ("places", (count as u64).into()),
                 ("bytes", ((out.len() - start) as u64).into()),
             ];

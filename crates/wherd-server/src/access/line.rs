@@ -24,7 +24,7 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use wherd_core::{Likes, Outcome, Vote};
+use wherd_core::{Outcome, Vote};
 use wherd_proto::line::{Line, Lines};
 use wherd_proto::{Question, Report, Request, RequestError, reply};
 
@@ -519,9 +519,11 @@ impl Client<'_> {
                 }
                 Ok(Request::Likes(article)) => {
                     self.answer_reports(&mut batch, replies);
-                    let node = &self.service.node;
-                    node.metrics.likes_lines[2].increment(1);
-                    self.answer_likes(article, node.likes(article), replies);
+                    self.service.node.metrics.likes_lines[2].increment(1);
+                    let start = replies.out.len();
+                    let likes = self.service.likes(article);
+                    reply::write_likes(&mut replies.out, article, likes.count);
+                    self.log_reply(&replies.out[start..]);
                 }
                 Err(why) => {
                     self.answer_reports(&mut batch, replies);
@@ -604,23 +606,17 @@ impl Client<'_> {
         if is_promised && node.has_failed_journal() {
             return self.refuse(line, NOT_KEPT, replies);
         }
-        let Some((likes, numbers)) = node.vote(article, vote) else {
+        let Some((likes, numbers)) = self.service.vote(article, vote) else {
             return self.refuse(line, "too many articles", replies);
         };
         let start = replies.out.len();
+        reply::write_likes(&mut replies.out, article, likes.count);
         if is_promised {
-            reply::write_likes(&mut replies.out, article, likes.count);
             replies.numbers = replies.numbers.join(numbers);
             replies.promise(start, line);
         } else {
-            self.answer_likes(article, likes, replies);
+            self.log_reply(&replies.out[start..]);
         }
-    }
-
-    fn answer_likes(&self, article: &[u8], likes: Likes, replies: &mut Replies) {
-        let start = replies.out.len();
-        reply::write_likes(&mut replies.out, article, likes.count);
-        self.log_reply(&replies.out[start..]);
     }
 
     fn answer_reports(&self, batch: &mut Batch<'_>, replies: &mut Replies) {
@@ -706,13 +702,14 @@ impl Client<'_> {
         log.traffic(Traffic::ClientOut, &fields);
     }
 
-    /// Waits until what was answered is as safe as is promised. Where it will not be, the
-    ///  answers are taken back, and the lines refused.
+    /// Waits until what was answered is as safe as is promised. Where it will not be, the answers
+    /// are taken back, and the lines refused.
     async fn acknowledge(&self, replies: &mut Replies) {
         if replies.promised.is_empty() {
             return;
         }
-        let (level, numbers) = (self.settings.acknowledge, replies.numbers);
+        let level = self.settings.acknowledge;
+        let numbers = std::mem::take(&mut replies.numbers);
         let promised = std::mem::take(&mut replies.promised);
         if self.service.node.acknowledged(level, numbers).await.is_ok() {
             for Promised { reply, .. } in &promised {
