@@ -260,6 +260,8 @@ fn a_disk_that_cannot_be_written_is_told_and_recovers() {
         hill.talk(line.as_bytes()),
         [b"? ", line.as_bytes()].concat()
     );
+    let like = b"LIKE Zeus\nLIKES Zeus\n";
+    assert_eq!(hill.talk(like), b"? LIKE Zeus\nLIKES Zeus 0\n");
     let (code, _, body) = hill.get("/readyz");
     assert_eq!(code, 503, "{body}");
     assert!(body.contains("the journal cannot be written"), "{body}");
@@ -273,9 +275,11 @@ fn a_disk_that_cannot_be_written_is_told_and_recovers() {
         answer.starts_with(b"AT ").then_some(answer)
     });
     assert_eq!(hill.get("/readyz").0, 200);
+    assert_eq!(hill.talk(like), b"LIKES Zeus 1\nLIKES Zeus 1\n");
     herd.stop("Hill", Stop::Killed);
     herd.restart("Hill");
     assert_eq!(herd.server("Hill").whatsat("kiwi"), Some(answer));
+    assert_eq!(herd.server("Hill").talk(b"LIKES Zeus\n"), b"LIKES Zeus 1\n");
 }
 
 #[test]
@@ -284,6 +288,8 @@ fn an_acknowledgement_of_a_neighbour_survives_the_loss_of_a_machine() {
     let setup = Setup::of(&PAIR).acknowledging("neighbour:1");
     let mut herd = setup.with(toml).start();
     let answers = report_all(&herd, "Hill", 20);
+    let likes = herd.server("Hill").talk(b"LIKE Zeus\nLIKE Zeus\n");
+    assert_eq!(likes, b"LIKES Zeus 1\nLIKES Zeus 2\n");
     herd.stop("Hill", Stop::Killed);
     herd.stop("Smith", Stop::Killed);
     fs::remove_dir_all(journal_of(&herd, "Hill").parent().expect("a folder")).expect("removed");
@@ -296,6 +302,8 @@ fn an_acknowledgement_of_a_neighbour_survives_the_loss_of_a_machine() {
         smith.talk(line.as_bytes()),
         [b"? ", line.as_bytes()].concat()
     );
+    let answers = smith.talk(b"LIKES Zeus\nUNLIKE Zeus\n");
+    assert_eq!(answers, b"LIKES Zeus 2\n? UNLIKE Zeus\n");
 }
 
 #[test]

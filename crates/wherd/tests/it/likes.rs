@@ -139,6 +139,29 @@ fn a_first_like_beyond_the_limit_is_refused() {
     hill.wait_for_log(&["client.out", "? LIKE c", "why=\"too many articles\""]);
 }
 
+#[test]
+fn what_is_about_likes_changes_while_a_server_runs() {
+    let toml = "[limits]\narticles = 1\n[replication]\ncounters_ms = 60000\n";
+    let herd = Setup::of(&[("Hill", &["Smith"]), ("Smith", &[])])
+        .with(toml)
+        .start();
+    herd.wait_until_these_are_linked(&["Hill", "Smith"]);
+    let (hill, smith) = (herd.server("Hill"), herd.server("Smith"));
+    assert_eq!(hill.talk(b"LIKE a\nLIKE b\n"), b"LIKES a 1\n? LIKE b\n");
+    herd.rewrite(|toml| {
+        let toml = toml.replace("articles = 1", "articles = 2");
+        toml.replace("counters_ms = 60000", "counters_ms = 0")
+    });
+    herd.reload("Hill");
+    hill.wait_for_log(&[" reload.done ", "changes=2"]);
+    assert_eq!(hill.talk(b"LIKE b\n"), b"LIKES b 1\n");
+    wait_until("what did not wait", || likes(&smith, "b") == 1);
+    // What was to wait a minute waits, and what is said of it now goes at once, with that.
+    assert_eq!(likes(&smith, "a"), 0);
+    assert_eq!(hill.talk(b"LIKE a\n"), b"LIKES a 2\n");
+    wait_until("what waited", || likes(&smith, "a") == 2);
+}
+
 /// A neighbour that has counted as far as numbers go, and one like more.
 #[test]
 fn a_counter_at_its_end_stays_there_and_says_so() {
