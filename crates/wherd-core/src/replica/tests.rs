@@ -7,7 +7,7 @@ mod repair;
 mod spread;
 
 use super::*;
-use crate::When;
+use crate::{JournalFile, When};
 use proptest::prelude::*;
 use wherd_proto::frame::{self, UpdatesWriter};
 use wherd_proto::{AtTexts, Request, ServerName};
