@@ -3,6 +3,7 @@
 //! Nothing else names a socket type. So the same code also runs where these names stand for the
 //! sockets of a simulated network (`crates/wherd-turmoil`).
 
+use rustix::net::RecvFlags;
 use rustix::net::sockopt::set_socket_send_buffer_size;
 use std::io;
 pub(crate) use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -19,6 +20,13 @@ pub(crate) fn set_queue_count(listener: &TcpListener, count: i32) {
 pub(crate) fn set_waiting_bytes(listener: &TcpListener, bytes: usize) {
     // Each connection has it of the listener, and a system that refuses it leaves it as it was.
     let _ = set_socket_send_buffer_size(listener, bytes);
+}
+
+/// Reads what has arrived, without waiting: what the system has, where `try_read` knows only what
+/// the runtime has heard of by now.
+pub(crate) fn read_arrived(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let (count, _) = rustix::net::recv(stream, buffer, RecvFlags::DONTWAIT)?;
+    Ok(count)
 }
 
 /// Serves a listener on a thread and a runtime of its own, so that nothing else can keep it.

@@ -34,6 +34,11 @@ pub(crate) const fn set_queue_count(_: &TcpListener, _: i32) {}
 /// What waits in a simulated system is bounded by `Builder::tcp_capacity`.
 pub(crate) const fn set_waiting_bytes(_: &TcpListener, _: usize) {}
 
+/// Reads what has arrived, without waiting.
+pub(crate) fn read_arrived(stream: &mut TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    stream.try_read(buffer)
+}
+
 /// Serves a listener. Everything of a simulated host runs in one thread.
 pub(crate) async fn serve_apart<F: Future<Output = ()> + Send>(
     _: &str,

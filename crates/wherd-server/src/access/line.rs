@@ -427,7 +427,7 @@ impl Session {
     async fn stop(&mut self) -> io::Result<Ended> {
         let deadline = Instant::now() + LAST_READS;
         while Instant::now() < deadline
-            && let Ok(count) = self.stream.try_read(self.lines.space())
+            && let Ok(count) = net::read_arrived(&mut self.stream, self.lines.space())
             && count > 0
         {
             self.lines.filled(count);
