@@ -867,6 +867,7 @@ fn place(key: u64) -> Place {
         },
         area: "Finland".to_owned(),
         opening_hours: "24/7".to_owned(),
+        time_zone: String::new(),
         business_status: [None, Some(BusinessStatus::Operational)][key as usize % 2],
         weight: (key * 37 % 4000) as u16,
     }

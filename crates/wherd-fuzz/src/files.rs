@@ -277,6 +277,7 @@ fn index_of(attribution: &str, places: &[[String; 5]]) -> Index {
             city: city.clone(),
             area: area.clone(),
             opening_hours: key.clone(),
+            time_zone: String::new(),
             business_status: Some(BusinessStatus::Operational),
             weight: u16::MAX - number,
         };

@@ -99,6 +99,7 @@ fn add_towns(
             city: String::new(),
             area: areas.of_town(&text(town, "countrycode"), &text(town, "admin1code")),
             opening_hours: String::new(),
+            time_zone: String::new(),
             business_status: None,
             weight: town_weight(town["population"].as_u64().unwrap_or_default(), code),
         };
@@ -159,6 +160,7 @@ fn add_airports(
             city: city.clone(),
             area: areas.join(subdivision, country),
             opening_hours: String::new(),
+            time_zone: String::new(),
             // The data set removes what is closed.
             business_status: Some(BusinessStatus::Operational),
             weight: airport_weight(iata, name),

@@ -21,6 +21,8 @@ pub struct Place {
     pub area: String,
     /// When it is open, in the words of OpenStreetMap's `opening_hours`; empty where not known.
     pub opening_hours: String,
+    /// The time zone of its opening hours, by its IANA name; empty where not known.
+    pub time_zone: String,
     /// Whether it is in business; `None` for what is no business, such as a town.
     pub business_status: Option<BusinessStatus>,
     /// How prominent it is: the more, the earlier it is told.

@@ -327,6 +327,7 @@ fn place(id: PlaceId, described: Described, point: Point) -> Option<Place> {
         city: described.city,
         area: String::new(),
         opening_hours: described.opening_hours,
+        time_zone: String::new(),
         business_status: described.business_status,
         weight: described.weight,
     })

@@ -26,6 +26,7 @@ fn place(key: u64, name: &str, position: Position, weight: u16) -> Place {
         city: String::new(),
         area: String::new(),
         opening_hours: String::new(),
+        time_zone: String::new(),
         business_status: None,
         weight,
     }
