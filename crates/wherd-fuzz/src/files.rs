@@ -9,7 +9,7 @@ use std::path::Path;
 use wherd_places::import::{self, ImportError, Progress};
 use wherd_places::writer::IndexWriter;
 use wherd_places::{
-    BusinessStatus, Found, Index, IndexError, Place, PlaceId, Rank, Source, google,
+    BusinessStatus, Document, Found, Index, IndexError, Place, PlaceId, Rank, Source, document,
 };
 use wherd_proto::Position;
 use wherd_server::config::{Config, ConfigError, Mistakes};
@@ -242,12 +242,11 @@ pub fn document(bytes: &[u8]) -> Verdict {
 
     let mut failure = Vec::new();
     let infos: Vec<_> = texts.iter().map(String::as_str).collect();
-    google::write_failure(
-        &mut failure,
-        google::Status::UnknownError,
-        attribution,
-        &infos,
-    );
+    Document {
+        info_messages: infos.iter().copied().map(Into::into).collect(),
+        ..Document::of_failure(document::Status::UnknownError, attribution.as_str())
+    }
+    .write(&mut failure);
     let failure = read(&failure);
     assert_eq!(failure["error_message"], **attribution);
     assert_eq!(failure["info_messages"], Value::from(infos));
@@ -313,7 +312,7 @@ fn check_document(document: &Value, attribution: &str, places: &[[String; 5]]) {
 
 fn document_of(found: &[Found<'_>]) -> Vec<u8> {
     let mut out = Vec::new();
-    google::write_document(&mut out, found);
+    Document::of_found(found, |_| None).write(&mut out);
     out
 }
 

@@ -7,7 +7,7 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use kiddo::{ImmutableKdTree, SquaredEuclidean};
 use std::hint::black_box;
 use std::num::NonZero;
-use wherd_places::{Index, Rank, google};
+use wherd_places::{Document, Index, Rank};
 use wherd_proto::Position;
 
 const BOUND: NonZero<usize> = NonZero::new(20).expect("not 0");
@@ -72,7 +72,7 @@ fn document(criterion: &mut Criterion) {
         criterion.bench_function(&format!("document of {bound}"), |bencher| {
             bencher.iter(|| {
                 out.clear();
-                google::write_document(&mut out, black_box(&found));
+                Document::of_found(black_box(&found), |_| None).write(&mut out);
             });
         });
     }
@@ -80,7 +80,7 @@ fn document(criterion: &mut Criterion) {
         bencher.iter(|| {
             out.clear();
             let found = index.nearby(black_box(ucla()), 10_000.0, 5, Rank::Prominence);
-            google::write_document(&mut out, &found);
+            Document::of_found(&found, |_| None).write(&mut out);
         });
     });
 }

@@ -8,7 +8,7 @@
 //! Pure: no clock, socket, file, thread, randomness or hash order. Importers are given readers,
 //! the index is given bytes.
 //!
-//! In reading order: [`place`], the noun; [`index`], the verb *nearby*; [`google`] and
+//! In reading order: [`place`], the noun; [`index`], the verb *nearby*; [`document`] and
 //! [`plus_code`], the answer; `sphere`, `tree` and `layout`, how the bytes are arranged and
 //! searched; [`writer`], who makes them; [`osm`] and [`import`], where places come from.
 
@@ -18,7 +18,7 @@ pub mod place;
 
 pub mod index;
 
-pub mod google;
+pub mod document;
 pub mod plus_code;
 
 mod layout;
@@ -32,6 +32,7 @@ pub mod writer;
 pub mod import;
 pub mod osm;
 
+pub use document::Document;
 pub use index::{Found, Index, PlaceRef, Rank};
 pub use open::IndexError;
 pub use place::{BusinessStatus, Place, PlaceId, Source};

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
-use wherd_places::{Index, IndexError, google};
+use wherd_places::{Document, Index, IndexError};
 use wherd_proto::Position;
 
 /// Why a places file cannot be used.
@@ -87,7 +87,7 @@ impl Places {
         } else {
             Vec::new()
         };
-        google::write_document(out, &found);
+        Document::of_found(&found, |_| None).write(out);
         found.len()
     }
 }

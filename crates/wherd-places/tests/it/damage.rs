@@ -3,7 +3,7 @@
 use crate::{at, file_of, place};
 use proptest::prelude::*;
 use std::sync::LazyLock;
-use wherd_places::{Index, IndexError, Rank, google};
+use wherd_places::{Document, Index, IndexError, Rank};
 
 /// A file of some three hundred places: three levels of nodes.
 static FILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
@@ -18,7 +18,7 @@ fn open_and_use(bytes: Vec<u8>) -> Result<(), IndexError> {
     let index = Index::from_bytes(bytes)?;
     for rank in [Rank::Prominence, Rank::Distance] {
         let found = index.nearby(at("+10.5-10.25"), 1e7, 1000, rank);
-        google::write_document(&mut Vec::new(), &found);
+        Document::of_found(&found, |_| None).write(&mut Vec::new());
     }
     let _ = index.info();
     Ok(())

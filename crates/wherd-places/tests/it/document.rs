@@ -3,14 +3,14 @@
 use crate::{at, file_of, index_of, place};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use wherd_places::google::{Status, write_document, write_failure};
-use wherd_places::{BusinessStatus, Index, Place, Rank};
+use wherd_places::document::Status;
+use wherd_places::{BusinessStatus, Document, Index, Place, Rank};
 
 /// The document of all places of an index, after the checks that every document must pass.
 fn document(index: &Index) -> Value {
     let found = index.nearby(at("+0+0"), f64::INFINITY, usize::MAX, Rank::Prominence);
     let mut out = Vec::new();
-    write_document(&mut out, &found);
+    Document::of_found(&found, |_| None).write(&mut out);
     parse(&out)
 }
 
@@ -68,7 +68,7 @@ fn a_document_is_indented_by_three_spaces() {
     let index = index_of([place(1, "x", at("-0.5+1"), 1)]);
     let found = index.nearby(at("+0+0"), f64::INFINITY, 1, Rank::Prominence);
     let mut out = Vec::new();
-    write_document(&mut out, &found);
+    Document::of_found(&found, |_| None).write(&mut out);
     let text = String::from_utf8(out).expect("it is UTF-8");
     let expected = "{
    \"html_attributions\" : [
@@ -112,7 +112,7 @@ fn what_is_not_known_is_left_out() {
 #[test]
 fn nothing_found_is_no_error() {
     let mut out = b"before ".to_vec();
-    write_document(&mut out, &[]);
+    Document::of_found(&[], |_| None).write(&mut out);
     let text = String::from_utf8(out).expect("it is UTF-8");
     assert_eq!(
         text,
@@ -123,12 +123,11 @@ fn nothing_found_is_no_error() {
 #[test]
 fn a_failure_says_why() {
     let mut out = Vec::new();
-    write_failure(
-        &mut out,
-        Status::UnknownError,
-        "no \n answer",
-        &["try again"],
-    );
+    Document {
+        info_messages: vec!["try again".into()],
+        ..Document::of_failure(Status::UnknownError, "no \n answer")
+    }
+    .write(&mut out);
     let expected = json!({
         "error_message": "no \n answer",
         "html_attributions": [],
@@ -158,7 +157,7 @@ fn each_source_is_named_once() {
     let index = Index::embedded();
     let found = index.nearby(at("+33.9425-118.4081"), 20_000.0, 20, Rank::Distance);
     let mut out = Vec::new();
-    write_document(&mut out, &found);
+    Document::of_found(&found, |_| None).write(&mut out);
     let attributions = &parse(&out)["html_attributions"];
     let lines: Vec<_> = attributions.as_array().expect("a list").iter().collect();
     assert_eq!(lines.len(), 2, "{lines:?}");
