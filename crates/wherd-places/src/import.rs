@@ -10,7 +10,7 @@ mod pbf;
 mod block;
 mod protobuf;
 
-pub use osm::osm;
+pub use osm::{osm, source as osm_source};
 
 use crate::writer::TooMany;
 use std::io;

@@ -105,6 +105,12 @@ impl Index {
         self.inner.opened.place_count
     }
 
+    /// How long the file is, in bytes.
+    #[must_use]
+    pub fn byte_len(&self) -> usize {
+        (*self.inner.bytes).as_ref().len()
+    }
+
     /// Whether there is no place at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -135,7 +141,7 @@ impl Index {
         }
         IndexInfo {
             place_count: self.len(),
-            byte_count: (*self.inner.bytes).as_ref().len(),
+            byte_count: self.byte_len(),
             sources: self.sources(),
             counts_by_type,
             bounds,

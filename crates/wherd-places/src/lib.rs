@@ -19,6 +19,7 @@ pub mod place;
 pub mod index;
 
 pub mod document;
+pub mod distance;
 pub mod plus_code;
 
 mod layout;

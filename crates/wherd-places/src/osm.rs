@@ -7,8 +7,9 @@
 
 mod kinds;
 
-use crate::place::BusinessStatus;
+use crate::place::{BusinessStatus, Place, PlaceId};
 use kinds::{KINDS, Kind};
+use wherd_proto::Position;
 
 /// The tags of one thing: keys and values.
 #[derive(Clone, Copy, Debug)]
@@ -34,6 +35,24 @@ pub struct Described {
 }
 
 impl Described {
+    /// The place that is so described, there.
+    #[must_use]
+    pub fn into_place(self, id: PlaceId, position: Position) -> Place {
+        Place {
+            id,
+            position,
+            name: self.name,
+            types: self.types,
+            street: self.street,
+            city: self.city,
+            area: String::new(),
+            opening_hours: self.opening_hours,
+            time_zone: String::new(),
+            business_status: self.business_status,
+            weight: self.weight,
+        }
+    }
+
     pub(crate) fn is_political(&self) -> bool {
         self.types.iter().any(|name| name == "political")
     }
@@ -71,6 +90,12 @@ pub fn describe(tags: Tags<'_>) -> Option<Described> {
         business_status: (!first.is_political()).then(|| business_status(tags)),
         weight: weight(tags, first),
     })
+}
+
+/// The keys of all tags that make something a place, each once.
+pub fn keys() -> impl Iterator<Item = &'static str> {
+    let keys: std::collections::BTreeSet<_> = KINDS.iter().map(|kind| kind.key).collect();
+    keys.into_iter()
 }
 
 /// All rows that fit, in their order.

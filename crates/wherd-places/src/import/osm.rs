@@ -301,15 +301,20 @@ fn lay_out(
     })
 }
 
-fn write(places: Vec<Place>) -> Result<Vec<u8>, ImportError> {
-    let mut writer = IndexWriter::new();
-    let source = writer.add_source(Source {
+/// OpenStreetMap, and what its licence asks for.
+pub fn source() -> Source {
+    Source {
         name: "OpenStreetMap".to_owned(),
         licence: "ODbL-1.0".to_owned(),
         attribution: "© <a href=\"https://www.openstreetmap.org/copyright\">OpenStreetMap</a> \
             contributors, <a href=\"https://opendatacommons.org/licenses/odbl/1-0/\">ODbL 1.0</a>"
             .to_owned(),
-    })?;
+    }
+}
+
+fn write(places: Vec<Place>) -> Result<Vec<u8>, ImportError> {
+    let mut writer = IndexWriter::new();
+    let source = writer.add_source(source())?;
     for place in places {
         writer.add(place, source);
     }
@@ -318,19 +323,8 @@ fn write(places: Vec<Place>) -> Result<Vec<u8>, ImportError> {
 
 /// A place of what its tags say; `None` for a point that is not on the earth.
 fn place(id: PlaceId, described: Described, point: Point) -> Option<Place> {
-    Some(Place {
-        id,
-        position: Position::from_e7(point.0, point.1)?,
-        name: described.name,
-        types: described.types,
-        street: described.street,
-        city: described.city,
-        area: String::new(),
-        opening_hours: described.opening_hours,
-        time_zone: String::new(),
-        business_status: described.business_status,
-        weight: described.weight,
-    })
+    let position = Position::from_e7(point.0, point.1)?;
+    Some(described.into_place(id, position))
 }
 
 /// Takes weight from places that have more prominent ones of their kind around them.
