@@ -27,6 +27,8 @@ mod search;
 mod sphere;
 mod tree;
 
+pub mod zone;
+
 pub mod writer;
 
 pub mod import;
