@@ -8,9 +8,10 @@
 //! Pure: no clock, socket, file, thread, randomness or hash order. Importers are given readers,
 //! the index is given bytes.
 //!
-//! In reading order: [`place`], the noun; [`index`], the verb *nearby*; [`google`] and
+//! In reading order: [`place`], the noun; [`index`], the verb *nearby*; [`google`], [`hours`] and
 //! [`plus_code`], the answer; `sphere`, `tree` and `layout`, how the bytes are arranged and
-//! searched; [`writer`], who makes them; [`osm`] and [`import`], where places come from.
+//! searched; [`writer`], who makes them, with [`zone`]; [`osm`] and [`import`], where places come
+//! from.
 
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ pub mod place;
 pub mod index;
 
 pub mod google;
+pub mod hours;
 pub mod plus_code;
 
 mod layout;

@@ -13,7 +13,7 @@ use std::cmp::Reverse;
 /// A box has corners that the outline does not reach, so most of what is on its edge is within; mappers
 /// put a shop's point behind its door or on the pavement before it. The next branch of a chain is
 /// farther away.
-const MARGIN_M: f64 = 20.0;
+const MARGIN_M: f64 = 10.0;
 
 /// Higher outlines, in units of 1e-7 degree (11 km), are no places that somebody marks with a point.
 const MAX_HEIGHT_E7: i64 = 1_000_000;
