@@ -785,7 +785,7 @@ fn journals() -> Vec<Vec<u8>> {
     write_record(&mut of_other_kinds, Kind::Unknown(100), 3, 0, b"");
     write_record(&mut of_other_kinds, Kind::Batch, 9, 0, b"no batch");
     let mut of_later_version = one.clone();
-    of_later_version[8] = 2;
+    of_later_version[8] = 3;
     let mut damaged = seven.clone();
     damaged[one.len() + 60] ^= 4;
     let mut without_header = seven.clone();
@@ -895,7 +895,7 @@ fn places_files() -> Vec<Vec<u8>> {
     let mut damaged = whole.clone();
     damaged[200] ^= 1;
     let mut of_later_version = whole.clone();
-    of_later_version[8] = 2;
+    of_later_version[8] = 3;
     files.extend([
         damaged,
         of_later_version,

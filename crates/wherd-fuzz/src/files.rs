@@ -6,8 +6,8 @@ use miette::Diagnostic;
 use serde_json::Value;
 use std::io::Cursor;
 use std::path::Path;
-use wherd_places::import::{self, ImportError, Progress};
-use wherd_places::writer::IndexWriter;
+use wherd_places::import::{self, Counts, ImportError, Progress};
+use wherd_places::writer::{IndexWriter, Settled};
 use wherd_places::{
     BusinessStatus, Document, Found, Index, IndexError, Place, PlaceId, Rank, Source, document,
 };
@@ -80,9 +80,16 @@ fn shown(error: &ConfigError) -> String {
 }
 
 /// A places file that opens can be asked for everything, and what it answers is within the circle,
-/// in order, bounded, and a document. The same for one whose checksums were made right.
+/// in order, bounded, and a document. The same for one whose checksums were made right, and for one
+/// whose checksums are looked at later, which then says what is wrong.
 pub fn places_index(bytes: &[u8]) -> Verdict {
     let opened = open_and_ask(bytes.to_vec());
+    let unverified = Index::open_unverified(bytes.to_vec());
+    let verified = unverified.and_then(|index| {
+        ask(&index);
+        index.verify()
+    });
+    assert_eq!(verified.is_ok(), opened.is_ok());
     let mut forged = bytes.to_vec();
     forge(&mut forged);
     if forged == bytes {
@@ -95,12 +102,17 @@ pub fn places_index(bytes: &[u8]) -> Verdict {
 }
 
 fn open_and_ask(bytes: Vec<u8>) -> Result<(), IndexError> {
-    const BOUND: usize = 20;
     let len = bytes.len();
     let index = Index::from_bytes(bytes).inspect_err(|error| {
         assert!(!error.to_string().is_empty());
     })?;
     assert!(index.len() <= len);
+    ask(&index);
+    Ok(())
+}
+
+fn ask(index: &Index) {
+    const BOUND: usize = 20;
     assert_eq!(index.is_empty(), index.info().bounds.is_none());
     let kinds = index.info().counts_by_type;
     assert_eq!(kinds.into_values().sum::<usize>(), index.len());
@@ -129,7 +141,6 @@ fn open_and_ask(bytes: Vec<u8>) -> Result<(), IndexError> {
             Some(found.len())
         );
     }
-    Ok(())
 }
 
 /// Makes the checksums of a changed places file right, and its length.
@@ -178,20 +189,19 @@ pub fn osm_pbf(bytes: &[u8]) -> Verdict {
         assert!((last_bytes..=progress.total_bytes).contains(&progress.done_bytes));
         last_bytes = progress.done_bytes;
     };
-    let imported = match import::osm(Cursor::new(&file), &mut progress) {
+    let (counts, settled, imported) = match import_whole(&file, &mut progress) {
         Ok(imported) => imported,
         Err(error) => {
             check_import_error(&error, file.len() as u64);
             return Verdict::Refused;
         }
     };
-    let again = import::osm(Cursor::new(&file), &mut |_| ());
-    assert_eq!(again.ok().as_ref(), Some(&imported));
-    let of_kinds = imported.node_count + imported.way_count + imported.relation_count;
-    assert_eq!(imported.place_count, of_kinds);
-    assert_eq!(open_and_ask(imported.bytes.clone()), Ok(()));
-    let index = Index::from_bytes(imported.bytes).expect("it was opened before");
-    assert_eq!(index.len() as u64, imported.place_count);
+    let again = import_whole(&file, &mut |_| ());
+    assert_eq!(again.ok(), Some((counts, settled, imported.clone())));
+    assert_eq!(open_and_ask(imported.clone()), Ok(()));
+    let index = Index::from_bytes(imported).expect("it was opened before");
+    let of_index = index.len() as u64 + settled.repeated_count + settled.merged_count;
+    assert_eq!(counts.place_count(), of_index);
     for place in index.places() {
         assert!(!place.name().trim().is_empty() && place.types().count() >= 2);
         assert!(
@@ -202,6 +212,16 @@ pub fn osm_pbf(bytes: &[u8]) -> Verdict {
         assert!(place.id().to_string().starts_with("osm:"));
     }
     Verdict::Accepted
+}
+
+fn import_whole(
+    file: &[u8],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Counts, Settled, Vec<u8>), ImportError> {
+    let mut writer = IndexWriter::new();
+    let counts = import::osm(Cursor::new(file), &mut writer, progress)?;
+    let settled = writer.settle();
+    Ok((counts, settled, writer.finish()?))
 }
 
 fn check_import_error(error: &ImportError, file_bytes: u64) {

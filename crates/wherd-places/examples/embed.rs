@@ -59,7 +59,8 @@ fn main() -> Result<()> {
         tables: given.tables,
         records: given.records,
         strings: given.strings,
-    });
+    })
+    .ok_or("a place has a time zone")?;
     let compressed = miniz_oxide::deflate::compress_to_vec_zlib(&packed, COMPRESSION_LEVEL);
     fs::write(out, &compressed)?;
     println!("{place_count} places, {} bytes", compressed.len());

@@ -1,5 +1,7 @@
 //! Imports an OSM PBF file and shows what is prominent around a position: for tuning weights by.
 //!
+//! Also tells what it took in memory, on Linux.
+//!
 //! Usage: `import FILE.osm.pbf +60.1710+024.9414 [RADIUS_M [BOUND]]`
 
 #![expect(
@@ -12,6 +14,7 @@
 use std::error::Error;
 use std::io::BufReader;
 use std::time::Instant;
+use wherd_places::writer::IndexWriter;
 use wherd_places::{Index, Rank, import};
 use wherd_proto::Position;
 
@@ -25,18 +28,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let start = Instant::now();
     let file = BufReader::new(std::fs::File::open(path)?);
-    let imported = import::osm(file, &mut |_| ())?;
+    let mut writer = IndexWriter::new();
+    let counts = import::osm(file, &mut writer, &mut |_| ())?;
+    println!("{counts:?}, {:?}, {}", start.elapsed(), memory());
+    let settled = writer.settle();
+    let mut bytes = Vec::new();
+    let written = writer.finish_to(&mut bytes)?;
     println!(
-        "{} places ({} nodes, {} ways, {} relations, {} without position), {} bytes, {:?}",
-        imported.place_count,
-        imported.node_count,
-        imported.way_count,
-        imported.relation_count,
-        imported.without_position_count,
-        imported.bytes.len(),
-        start.elapsed()
+        "{settled:?}, {written:?}, {:?}, {}",
+        start.elapsed(),
+        memory()
     );
-    let index = Index::from_bytes(imported.bytes)?;
+    let index = Index::from_bytes(bytes)?;
     let centre = Position::parse(position.as_bytes())?;
     for found in index.nearby(centre, radius_m, bound, Rank::Prominence) {
         let types: Vec<_> = found.place.types().take(2).collect();
@@ -50,4 +53,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     Ok(())
+}
+
+/// What the system says of the most memory that this program had.
+fn memory() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let peak = status.lines().find(|line| line.starts_with("VmHWM"));
+    peak.unwrap_or_default().to_owned()
 }

@@ -1,13 +1,15 @@
-//! Data sets to places files.
+//! Data sets to places.
 //!
-//! An importer is given a reader and tells its progress; it keeps in memory what it will write,
-//! not what it reads. It does not open, create or rename files: its caller does.
+//! An importer is given a reader and an [`IndexWriter`](crate::writer::IndexWriter), which several
+//! data sets may fill, and tells its progress. It keeps in memory what the writer needs, not what
+//! it reads. It does not open, create or rename files: its caller does.
 
 mod osm;
 
 mod pbf;
 
 mod block;
+mod outline;
 mod protobuf;
 
 pub use osm::{osm, source as osm_source};
@@ -27,24 +29,28 @@ pub struct Progress {
     pub total_bytes: u64,
 }
 
-/// A places file that was made, and what went into it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Imported {
-    /// The places file, as [`Index::from_bytes`](crate::Index::from_bytes) takes it.
-    pub bytes: Vec<u8>,
-    /// Places in it.
-    pub place_count: u64,
-    /// How many of them were points, outlines and groups of outlines in the source.
+/// What a data set had, before places that are told twice are made one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Places that are points in the source.
     pub node_count: u64,
-    /// See above.
+    /// Places that are outlines.
     pub way_count: u64,
-    /// See above.
+    /// Places that are groups of outlines.
     pub relation_count: u64,
     /// What has a name and is a place, but lies outside of the source: all of its points are missing.
     pub without_position_count: u64,
 }
 
-/// Why an import failed. Nothing was written.
+impl Counts {
+    /// How many places were given to the writer.
+    #[must_use]
+    pub const fn place_count(&self) -> u64 {
+        self.node_count + self.way_count + self.relation_count
+    }
+}
+
+/// Why an import failed. The writer has some of the places then, and is of no use.
 #[derive(Debug, Error)]
 pub enum ImportError {
     /// The reader failed.

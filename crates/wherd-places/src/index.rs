@@ -17,7 +17,8 @@ static EMBEDDED: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/embedded.plac
 
 /// A places file, open. A clone is another handle to the same bytes.
 ///
-/// [`Index::embedded`] and [`Index::from_bytes`] open one, [`Index::nearby`] asks it, and
+/// [`Index::embedded`], [`Index::from_bytes`] and [`Index::open_unverified`] open one,
+/// [`Index::verify`] reads all of it for its checksums, [`Index::nearby`] asks it, and
 /// [`Index::info`] tells what is in it. None of them panics, whatever the bytes are.
 #[derive(Clone)]
 pub struct Index {
@@ -49,6 +50,29 @@ impl Index {
     pub fn from_bytes(bytes: impl AsRef<[u8]> + Send + Sync + 'static) -> Result<Self, IndexError> {
         let opened = open::open_checked(bytes.as_ref())?;
         Ok(Self::new(bytes, opened))
+    }
+
+    /// Opens a places file of any size at once: of the checksums, only those of the header and of
+    /// what many places share are looked at.
+    ///
+    /// Answers of a damaged file may lack places or have wrong ones until [`Index::verify`] tells
+    /// that it is damaged; they never go beyond the file.
+    ///
+    /// # Errors
+    /// The bytes are no places file, of another version, cut off, or damaged where it was looked.
+    pub fn open_unverified(
+        bytes: impl AsRef<[u8]> + Send + Sync + 'static,
+    ) -> Result<Self, IndexError> {
+        let opened = open::open_unverified(bytes.as_ref())?;
+        Ok(Self::new(bytes, opened))
+    }
+
+    /// Reads all of the file once, for its checksums: about a millisecond for 10 MB in memory.
+    ///
+    /// # Errors
+    /// What is wrong with the bytes, and where. The index answers as before.
+    pub fn verify(&self) -> Result<(), IndexError> {
+        open::verify((*self.inner.bytes).as_ref())
     }
 
     /// The towns and airports that are part of the program. Takes microseconds.
@@ -300,6 +324,15 @@ impl<'a> PlaceRef<'a> {
     #[must_use]
     pub fn opening_hours(&self) -> &'a str {
         self.text_of(record::OPENING_HOURS)
+    }
+
+    /// The time zone of its opening hours, by its IANA name; empty where not known.
+    #[must_use]
+    pub fn time_zone(&self) -> &'a str {
+        let number = usize::from(layout::u16_at(self.record(), record::TIME_ZONE));
+        let zones = &self.inner.opened.tables.time_zones;
+        let zone = number.checked_sub(1).and_then(|number| zones.get(number));
+        zone.map_or("", String::as_str)
     }
 
     /// Whether it is in business; `None` for what is no business.

@@ -12,9 +12,9 @@
 //! | 124 | 4 | CRC-32C of the 124 bytes before |
 //! | 128 | | the sections, one after another |
 //!
-//! * *tables*: what many places share, four lists of texts, each a count (4) and then lengths (4) with
+//! * *tables*: what many places share, five lists of texts, each a count (4) and then lengths (4) with
 //!   their bytes. Sources: name, licence and attribution in turn. Namespaces of ids. Types. Sets of types: each text
-//!   is a row of `u16`, numbers of types.
+//!   is a row of `u16`, numbers of types. Time zones, by their IANA names.
 //! * *records*: [`RECORD_LEN`] bytes for each place, in the tree's order.
 //! * *strings*: texts, each after its length as a `u16`. A record tells a text by its offset here;
 //!   the text at 0 is empty.
@@ -29,14 +29,14 @@ use crate::{sphere, tree};
 /// What a places file begins with. The last two bytes break when line ends are translated.
 pub(crate) const MAGIC: [u8; 8] = *b"WHERDP\r\n";
 /// The version of this layout. A change of anything above is a new version.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 pub(crate) const HEADER_LEN: usize = 128;
 pub(crate) const SECTIONS_AT: usize = 24;
 pub(crate) const SECTION_ENTRY_LEN: usize = 20;
 pub(crate) const HEADER_CHECKSUM_AT: usize = 124;
 
-pub(crate) const RECORD_LEN: usize = 44;
+pub(crate) const RECORD_LEN: usize = 48;
 pub(crate) const POINT_LEN: usize = 14;
 pub(crate) const NODE_LEN: usize = 26;
 
@@ -58,6 +58,8 @@ pub(crate) mod record {
     /// 1 where the key is a text.
     pub(crate) const KEY_IS_TEXT: usize = 42;
     pub(crate) const BUSINESS_STATUS: usize = 43;
+    /// The number of a time zone, from 1; 0 where none is known. Two bytes after it are 0.
+    pub(crate) const TIME_ZONE: usize = 44;
 }
 
 /// The parts of a file, in their order.
@@ -90,52 +92,36 @@ impl Section {
     }
 }
 
-/// Makes a whole file of the sections that do not follow from others.
-///
-/// `records` are whole records, in the order of [`tree::arrange`].
-pub(crate) fn assemble(tables: &[u8], records: &[u8], strings: &[u8]) -> Vec<u8> {
-    let points = points_of_records(records);
-    let place_count = points.len() as u32;
-    let point_bytes: Vec<u8> = points.iter().flat_map(encode_point).collect();
-    let node_bytes: Vec<u8> = tree::nodes(&points).iter().flat_map(encode_node).collect();
-    let sections = [tables, records, strings, &point_bytes, &node_bytes];
-
-    let total: usize = HEADER_LEN + sections.iter().map(|section| section.len()).sum::<usize>();
-    let mut file = Vec::with_capacity(total);
-    file.extend_from_slice(&MAGIC);
-    file.extend_from_slice(&VERSION.to_le_bytes());
-    file.extend_from_slice(&place_count.to_le_bytes());
-    file.extend_from_slice(&(total as u64).to_le_bytes());
+/// The header of a file whose sections have these lengths and checksums, in their order.
+pub(crate) fn header(place_count: u32, sections: &[(u64, u32); 5]) -> [u8; HEADER_LEN] {
+    let mut header = [0; HEADER_LEN];
     let mut offset = HEADER_LEN as u64;
-    for section in sections {
-        file.extend_from_slice(&offset.to_le_bytes());
-        file.extend_from_slice(&(section.len() as u64).to_le_bytes());
-        file.extend_from_slice(&crc32c::crc32c(section).to_le_bytes());
-        offset += section.len() as u64;
+    for (number, (len, checksum)) in sections.iter().enumerate() {
+        let at = SECTIONS_AT + number * SECTION_ENTRY_LEN;
+        put(&mut header, at, &offset.to_le_bytes());
+        put(&mut header, at + 8, &len.to_le_bytes());
+        put(&mut header, at + 16, &checksum.to_le_bytes());
+        offset += len;
     }
-    let header_checksum = crc32c::crc32c(&file);
-    file.extend_from_slice(&header_checksum.to_le_bytes());
-    for section in sections {
-        file.extend_from_slice(section);
-    }
-    file
+    put(&mut header, 0, &MAGIC);
+    put(&mut header, 8, &VERSION.to_le_bytes());
+    put(&mut header, 12, &place_count.to_le_bytes());
+    put(&mut header, 16, &offset.to_le_bytes());
+    let checksum = crc32c::crc32c(&header[..HEADER_CHECKSUM_AT]);
+    put(&mut header, HEADER_CHECKSUM_AT, &checksum.to_le_bytes());
+    header
 }
 
-fn points_of_records(records: &[u8]) -> Vec<([i32; 3], u16)> {
-    let (records, _) = records.as_chunks::<RECORD_LEN>();
-    records
-        .iter()
-        .map(|record| {
-            let point = sphere::point(
-                i32_at(record, record::LATITUDE_E7),
-                i32_at(record, record::LONGITUDE_E7),
-            );
-            (point, u16_at(record, record::WEIGHT))
-        })
-        .collect()
+/// What a search looks at in a record.
+pub(crate) fn point_of_record(record: &[u8; RECORD_LEN]) -> ([i32; 3], u16) {
+    let point = sphere::point(
+        i32_at(record, record::LATITUDE_E7),
+        i32_at(record, record::LONGITUDE_E7),
+    );
+    (point, u16_at(record, record::WEIGHT))
 }
 
-fn encode_point((point, weight): &([i32; 3], u16)) -> [u8; POINT_LEN] {
+pub(crate) fn encode_point((point, weight): &([i32; 3], u16)) -> [u8; POINT_LEN] {
     let mut bytes = [0; POINT_LEN];
     for (axis, coordinate) in point.iter().enumerate() {
         put(&mut bytes, axis * 4, &coordinate.to_le_bytes());
@@ -144,7 +130,7 @@ fn encode_point((point, weight): &([i32; 3], u16)) -> [u8; POINT_LEN] {
     bytes
 }
 
-fn encode_node(node: &tree::Node) -> [u8; NODE_LEN] {
+pub(crate) fn encode_node(node: &tree::Node) -> [u8; NODE_LEN] {
     let mut bytes = [0; NODE_LEN];
     for axis in 0..3 {
         put(&mut bytes, axis * 4, &node.min[axis].to_le_bytes());

@@ -8,9 +8,10 @@
 //! Pure: no clock, socket, file, thread, randomness or hash order. Importers are given readers,
 //! the index is given bytes.
 //!
-//! In reading order: [`place`], the noun; [`index`], the verb *nearby*; [`document`] and
+//! In reading order: [`place`], the noun; [`index`], the verb *nearby*; [`document`], [`hours`] and
 //! [`plus_code`], the answer; `sphere`, `tree` and `layout`, how the bytes are arranged and
-//! searched; [`writer`], who makes them; [`osm`] and [`import`], where places come from.
+//! searched; [`writer`], who makes them, with [`zone`]; [`osm`] and [`import`], where places come
+//! from.
 
 #![forbid(unsafe_code)]
 
@@ -18,8 +19,9 @@ pub mod place;
 
 pub mod index;
 
-pub mod document;
 pub mod distance;
+pub mod document;
+pub mod hours;
 pub mod plus_code;
 
 mod layout;
@@ -27,6 +29,8 @@ mod open;
 mod search;
 mod sphere;
 mod tree;
+
+pub mod zone;
 
 pub mod writer;
 

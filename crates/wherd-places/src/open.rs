@@ -18,7 +18,7 @@ pub enum IndexError {
         /// Its first bytes, eight at most.
         found: Vec<u8>,
     },
-    /// A newer program wrote it.
+    /// Another version of this program wrote it.
     #[error(
         "the places file has format version {found} (offset 8), and this program reads version {VERSION}: \
          import it again with this program"
@@ -75,23 +75,41 @@ pub(crate) struct Tables {
     pub(crate) namespaces: Vec<String>,
     pub(crate) types: Vec<String>,
     pub(crate) type_sets: Vec<Vec<u16>>,
+    pub(crate) time_zones: Vec<String>,
 }
 
 /// Checks everything: the whole file is read once.
 pub(crate) fn open_checked(file: &[u8]) -> Result<Opened, IndexError> {
-    check_header(file)?;
-    for section in Section::ALL {
-        let (range, checksum) = section_entry(file, section);
-        let bytes = slice(file, section, &range)?;
-        if crc32c::crc32c(bytes) != checksum {
-            return Err(IndexError::WrongChecksum {
-                section: section.name(),
-                offset: range.start,
-                length: range.end.saturating_sub(range.start),
-            });
-        }
-    }
+    verify(file)?;
     open_trusted(file)
+}
+
+/// Checks the header and the checksums of all sections.
+pub(crate) fn verify(file: &[u8]) -> Result<(), IndexError> {
+    check_header(file)?;
+    Section::ALL
+        .into_iter()
+        .try_for_each(|section| check_section(file, section))
+}
+
+/// Checks what a look-up relies on, and of the checksums those of the header and the tables.
+pub(crate) fn open_unverified(file: &[u8]) -> Result<Opened, IndexError> {
+    check_header(file)?;
+    check_section(file, Section::Tables)?;
+    open_trusted(file)
+}
+
+fn check_section(file: &[u8], section: Section) -> Result<(), IndexError> {
+    let (range, checksum) = section_entry(file, section);
+    let bytes = slice(file, section, &range)?;
+    if crc32c::crc32c(bytes) != checksum {
+        return Err(IndexError::WrongChecksum {
+            section: section.name(),
+            offset: range.start,
+            length: range.end.saturating_sub(range.start),
+        });
+    }
+    Ok(())
 }
 
 /// Checks what a search relies on, and no checksums: for bytes that are part of the program.
@@ -208,6 +226,7 @@ fn read_tables(bytes: &[u8], start: usize) -> Result<Tables, IndexError> {
     };
     let (sources, namespaces) = (next_list()?, next_list()?);
     let (types, type_sets) = (next_list()?, next_list()?);
+    let time_zones = next_list()?;
     let text = |bytes: &&[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (sources, _) = sources.as_chunks::<3>();
     Ok(Tables {
@@ -222,6 +241,7 @@ fn read_tables(bytes: &[u8], start: usize) -> Result<Tables, IndexError> {
         namespaces: namespaces.iter().map(text).collect(),
         types: types.iter().map(text).collect(),
         type_sets: type_sets.iter().map(|set| read_numbers(set)).collect(),
+        time_zones: time_zones.iter().map(text).collect(),
     })
 }
 

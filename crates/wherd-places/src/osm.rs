@@ -22,11 +22,13 @@ pub struct Described {
     pub name: String,
     /// Google's types, the most telling first.
     pub types: Vec<String>,
-    /// Street and number; empty where not known.
+    /// Street and number; empty where no street is known.
     pub street: String,
+    /// The number where the street is not known: something else may tell the street.
+    pub house_number: String,
     /// The town it is in; empty where not known.
     pub city: String,
-    /// As it was tagged; empty where not known.
+    /// As they were tagged; empty where not known.
     pub opening_hours: String,
     /// Whether it is in business; `None` where it is no business.
     pub business_status: Option<BusinessStatus>,
@@ -85,8 +87,9 @@ pub fn describe(tags: Tags<'_>) -> Option<Described> {
         name: name.to_owned(),
         types: types_of(&kinds),
         street: street(tags),
-        city: tags.get("addr:city").unwrap_or_default().trim().to_owned(),
-        opening_hours: tags.get("opening_hours").unwrap_or_default().to_owned(),
+        house_number: house_number(tags).to_owned(),
+        city: first_of(tags, &["addr:city", "contact:city", "addr:suburb"]).to_owned(),
+        opening_hours: first_of(tags, &["opening_hours"]).to_owned(),
         business_status: (!first.is_political()).then(|| business_status(tags)),
         weight: weight(tags, first),
     })
@@ -128,15 +131,32 @@ fn types_of(kinds: &[&Kind]) -> Vec<String> {
     types
 }
 
-/// Street and number, in the order that most of the world writes.
+/// Street and number as they were tagged, in one of the ways that there are.
 fn street(tags: Tags<'_>) -> String {
-    let street = tags.get("addr:street").or_else(|| tags.get("addr:place"));
-    let parts = [street, tags.get("addr:housenumber")].map(|part| part.unwrap_or_default().trim());
-    match parts {
-        ["", _] => String::new(),
-        [street, ""] => street.to_owned(),
-        [street, number] => format!("{street} {number}"),
+    let street = first_of(tags, &["addr:street", "addr:place", "contact:street"]);
+    if street.is_empty() {
+        return first_of(tags, &["addr:full", "contact:full"]).to_owned();
     }
+    with_number(street, house_number(tags))
+}
+
+fn house_number(tags: Tags<'_>) -> &str {
+    first_of(tags, &["addr:housenumber", "contact:housenumber"])
+}
+
+/// Street and number, in the order that most of the world writes.
+pub(crate) fn with_number(street: &str, number: &str) -> String {
+    if number.is_empty() {
+        street.to_owned()
+    } else {
+        format!("{street} {number}")
+    }
+}
+
+/// The value of the first of some keys that has any; empty where none has.
+fn first_of<'a>(tags: Tags<'a>, keys: &[&str]) -> &'a str {
+    let mut values = keys.iter().filter_map(|key| tags.get(key)).map(str::trim);
+    values.find(|value| !value.is_empty()).unwrap_or_default()
 }
 
 /// What is out of business loses its tag, by the mappers' custom, or says that it never opens.

@@ -21,7 +21,8 @@ pub struct Place {
     pub area: String,
     /// When it is open, in the words of OpenStreetMap's `opening_hours`; empty where not known.
     pub opening_hours: String,
-    /// The time zone of its opening hours, by its IANA name; empty where not known.
+    /// The time zone of its opening hours, by its IANA name; where it is empty and the opening hours
+    /// are not, a writer finds it by the position.
     pub time_zone: String,
     /// Whether it is in business; `None` for what is no business, such as a town.
     pub business_status: Option<BusinessStatus>,

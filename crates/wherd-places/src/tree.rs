@@ -62,16 +62,16 @@ pub(crate) fn level_lens(place_count: usize) -> Vec<usize> {
 }
 
 /// All nodes over points that lie in the order of [`arrange`], the lowest level first, the root last.
-pub(crate) fn nodes(points: &[([i32; 3], u16)]) -> Vec<Node> {
-    let mut level: Vec<Node> = points
-        .chunks(LEAF_LEN)
-        .filter_map(|group| {
-            group
-                .iter()
-                .map(|(point, weight)| Node::of_point(*point, *weight))
-                .reduce(Node::join)
-        })
-        .collect();
+pub(crate) fn nodes(mut points: impl Iterator<Item = ([i32; 3], u16)>) -> Vec<Node> {
+    let mut level = Vec::new();
+    while let Some(leaf) = points
+        .by_ref()
+        .take(LEAF_LEN)
+        .map(|(point, weight)| Node::of_point(point, weight))
+        .reduce(Node::join)
+    {
+        level.push(leaf);
+    }
     let mut all = level.clone();
     while level.len() > 1 {
         level = level

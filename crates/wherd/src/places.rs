@@ -10,8 +10,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 use wherd_places::Index;
-use wherd_places::import::{self, Imported, Progress};
+use wherd_places::import::{self, Counts, Progress};
 use wherd_places::index::{Bounds, IndexInfo};
+use wherd_places::writer::{IndexWriter, Settled};
 
 use crate::failure::{Code, Context as _, Failure};
 use crate::output::{beside, print, print_json, put_in_place, size};
@@ -84,15 +85,27 @@ fn run_import(file: &Path, out: &Path, json: bool) -> Result<(), Failure> {
     let reader = File::open(file).context(format!("read {}", file.display()))?;
     check_folder_of(out)?;
     let bar = progress_bar();
-    let imported = import::osm(BufReader::new(reader), &mut |progress| show(&bar, progress));
-    bar.finish_and_clear();
-    let imported = imported.map_err(|error| {
+    let failed = |error: &dyn std::error::Error| {
         Failure::new(
             Code::Failed,
             format!("cannot import {}: {error}", file.display()),
         )
-    })?;
-    write(&imported, out)?;
+    };
+    let mut writer = IndexWriter::new();
+    let mut progress = |progress| show(&bar, progress);
+    let counts = import::osm(BufReader::new(reader), &mut writer, &mut progress);
+    bar.finish_and_clear();
+    let counts = counts.map_err(|error| failed(&error))?;
+    let settled = writer.settle();
+    let place_count = writer.len();
+    let bytes = writer.finish().map_err(|error| failed(&error))?;
+    write(&bytes, out)?;
+    let imported = Imported {
+        counts,
+        settled,
+        place_count,
+        byte_count: bytes.len(),
+    };
     report(&imported, out, json)
 }
 
@@ -129,43 +142,56 @@ fn show(bar: &ProgressBar, progress: Progress) {
 
 /// Everything is known before the first byte is written, so that Ctrl-C while the map is read
 /// leaves nothing behind.
-fn write(imported: &Imported, out: &Path) -> Result<(), Failure> {
+fn write(bytes: &[u8], out: &Path) -> Result<(), Failure> {
     let what = || format!("write {}", out.display());
     let mut file = beside(out).context(what())?;
-    file.write_all(&imported.bytes).context(what())?;
+    file.write_all(bytes).context(what())?;
     // A server may map the file right after a crash of the machine: better the old one than half.
     file.as_file().sync_all().context(what())?;
     put_in_place(file, out)
+}
+
+/// What was imported.
+struct Imported {
+    counts: Counts,
+    settled: Settled,
+    place_count: usize,
+    byte_count: usize,
 }
 
 fn report(imported: &Imported, out: &Path, json: bool) -> Result<(), Failure> {
     if json {
         return print_json(&json!({
             "file": out.to_string_lossy(),
-            "bytes": imported.bytes.len(),
+            "bytes": imported.byte_count,
             "places_count": imported.place_count,
-            "nodes_count": imported.node_count,
-            "ways_count": imported.way_count,
-            "relations_count": imported.relation_count,
-            "without_position_count": imported.without_position_count,
+            "nodes_count": imported.counts.node_count,
+            "ways_count": imported.counts.way_count,
+            "relations_count": imported.counts.relation_count,
+            "merged_count": imported.settled.merged_count,
+            "without_position_count": imported.counts.without_position_count,
         }));
     }
-    let Imported {
-        place_count,
+    let place_count = imported.place_count;
+    let Counts {
         node_count,
         way_count,
         relation_count,
-        ..
-    } = imported;
+        without_position_count,
+    } = imported.counts;
     let mut text = format!(
         "{}: {place_count} places ({node_count} points, {way_count} outlines, {relation_count} \
          groups of outlines), {}\n",
         out.display(),
-        size(imported.bytes.len())
+        size(imported.byte_count)
     );
-    if imported.without_position_count > 0 {
-        let count = imported.without_position_count;
-        text += &format!("left out: {count} whose points are not in the extract\n");
+    if imported.settled.merged_count > 0 {
+        let count = imported.settled.merged_count;
+        text += &format!("made one place: {count} points with the outlines around them\n");
+    }
+    if without_position_count > 0 {
+        text +=
+            &format!("left out: {without_position_count} whose points are not in the extract\n");
     }
     print(text)
 }

@@ -23,7 +23,8 @@ pub(super) struct Way<'a> {
 pub(super) struct Relation<'a> {
     pub(super) id: u64,
     pub(super) tags: &'a Tags<'a>,
-    pub(super) members: &'a [Member],
+    /// Each with its role.
+    pub(super) members: &'a [(Member, &'a str)],
 }
 
 /// What belongs to a relation.
@@ -186,12 +187,17 @@ impl<'a> Block<'a> {
     fn visit_relation<V: Visitor>(&self, message: &[u8], visitor: &mut V) -> InBlock<()> {
         let element = Element::read(message)?;
         let tags = self.tags(element.keys, element.values)?;
-        let mut kinds = element.bytes_10;
+        let (mut roles, mut kinds) = (element.bytes_8, element.bytes_10);
         let mut members = Vec::new();
         for id in deltas(element.bytes_9)? {
+            let role = if roles.is_empty() {
+                ""
+            } else {
+                self.string(varint(&mut roles)?)?
+            };
             match varint(&mut kinds)? {
-                0 => members.push(Member::Node(id)),
-                1 => members.push(Member::Way(id)),
+                0 => members.push((Member::Node(id), role)),
+                1 => members.push((Member::Way(id), role)),
                 // A relation of relations is placed by what it has besides them.
                 _ => {}
             }

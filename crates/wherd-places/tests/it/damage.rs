@@ -13,15 +13,30 @@ static FILE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     }))
 });
 
-/// Opens bytes and, where that goes well, asks for everything.
+/// Opens bytes and, where that goes well, asks for everything; without the checksums too.
 fn open_and_use(bytes: Vec<u8>) -> Result<(), IndexError> {
-    let index = Index::from_bytes(bytes)?;
+    let verified = Index::open_unverified(bytes.clone()).and_then(|index| {
+        use_all(&index);
+        index.verify()
+    });
+    let opened = Index::from_bytes(bytes).map(|index| use_all(&index));
+    assert_eq!(verified.is_ok(), opened.is_ok());
+    opened
+}
+
+fn use_all(index: &Index) {
     for rank in [Rank::Prominence, Rank::Distance] {
         let found = index.nearby(at("+10.5-10.25"), 1e7, 1000, rank);
         Document::of_found(&found, |_| None).write(&mut Vec::new());
     }
     let _ = index.info();
-    Ok(())
+    for place in index.places().take(1000) {
+        let _ = (
+            place.id().to_string(),
+            place.time_zone(),
+            place.opening_hours(),
+        );
+    }
 }
 
 fn check(change: impl Fn(&mut Vec<u8>), expected: &str) {
@@ -43,8 +58,8 @@ fn an_error_says_what_is_wrong_and_where() {
         "this is no places file: it begins with [00, 00, 00, 0d, 44, 50, 0d, 0a] (offset 0)",
     );
     check(
-        |bytes| bytes[8] = 2,
-        "the places file has format version 2 (offset 8), and this program reads version 1: \
+        |bytes| bytes[8] = 1,
+        "the places file has format version 1 (offset 8), and this program reads version 2: \
          import it again with this program",
     );
     check(
@@ -76,6 +91,28 @@ fn an_error_says_what_is_wrong_and_where() {
             len - 598
         ),
     );
+}
+
+#[test]
+fn a_damaged_file_opens_at_once_and_is_told_when_it_is_verified() {
+    let mut bytes = FILE.clone();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 0x80;
+    let index = Index::open_unverified(bytes).expect("the damage is elsewhere");
+    assert_eq!(index.len(), 300);
+    let error = index.verify().expect_err("it is damaged");
+    assert!(
+        matches!(
+            error,
+            IndexError::WrongChecksum {
+                section: "nodes",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    let index = Index::open_unverified(FILE.clone()).expect("it is whole");
+    assert_eq!(index.verify(), Ok(()));
 }
 
 #[test]

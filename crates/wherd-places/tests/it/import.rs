@@ -3,19 +3,27 @@
 use crate::at;
 use proptest::prelude::*;
 use std::io::Cursor;
-use wherd_places::import::{self, ImportError, Imported};
+use wherd_places::import::{self, Counts, ImportError};
+use wherd_places::writer::IndexWriter;
 use wherd_places::{Found, Index, Rank};
 
 const HELSINKI: &[u8] = include_bytes!("../../../../data/osm/Helsinki.osm.pbf");
 const CENTRAL_PARK: &[u8] = include_bytes!("../data/central-park.osm.pbf");
 
-fn import(data: &[u8]) -> Result<Imported, ImportError> {
-    import::osm(Cursor::new(data), &mut |_| ())
+fn import(data: &[u8]) -> Result<(IndexWriter, Counts), ImportError> {
+    let mut writer = IndexWriter::new();
+    let counts = import::osm(Cursor::new(data), &mut writer, &mut |_| ())?;
+    Ok((writer, counts))
+}
+
+fn file(data: &[u8]) -> Vec<u8> {
+    let (mut writer, _) = import(data).expect("it is whole");
+    writer.settle();
+    writer.finish().expect("there is room")
 }
 
 fn index(data: &[u8]) -> Index {
-    let imported = import(data).expect("it is whole");
-    Index::from_bytes(imported.bytes).expect("it was written so")
+    Index::from_bytes(file(data)).expect("it was written so")
 }
 
 fn has_type(found: &Found<'_>, name: &str) -> bool {
@@ -24,16 +32,17 @@ fn has_type(found: &Found<'_>, name: &str) -> bool {
 
 #[test]
 fn helsinki_has_the_places_that_another_reader_counts() {
-    let imported = import(HELSINKI).expect("it is whole");
+    let (mut writer, counts) = import(HELSINKI).expect("it is whole");
     // Counted with libosmium: what has a name and a tag of the table, each relation that is an area.
-    let counts = (
-        imported.node_count,
-        imported.way_count,
-        imported.relation_count,
-    );
-    assert_eq!(counts, (1538, 67, 12));
-    assert_eq!(imported.place_count, 1617);
-    assert_eq!(imported.without_position_count, 0);
+    let expected = Counts {
+        node_count: 1538,
+        way_count: 67,
+        relation_count: 12,
+        without_position_count: 0,
+    };
+    assert_eq!(counts, expected);
+    assert_eq!(writer.len(), 1617);
+    writer.settle();
 }
 
 #[test]
@@ -96,10 +105,7 @@ fn a_file_of_one_block_is_imported_too() {
 
 #[test]
 fn an_import_makes_the_same_bytes_each_time() {
-    assert_eq!(
-        import(HELSINKI).expect("it is whole"),
-        import(HELSINKI).expect("it is whole")
-    );
+    assert_eq!(file(HELSINKI), file(HELSINKI));
 }
 
 #[test]
@@ -110,12 +116,19 @@ fn progress_only_grows_and_ends_below_the_total() {
         assert!(progress.done_bytes >= last);
         (last, count) = (progress.done_bytes, count + 1);
     };
-    import::osm(Cursor::new(HELSINKI), &mut progress).expect("it is whole");
+    import::osm(
+        Cursor::new(HELSINKI),
+        &mut IndexWriter::new(),
+        &mut progress,
+    )
+    .expect("it is whole");
     assert!(count > 2, "{count}");
 }
 
 fn check(data: &[u8], expected: &str) {
-    let error = import(data).expect_err("it is no whole OSM PBF file");
+    let error = import(data)
+        .map(|_| ())
+        .expect_err("it is no whole OSM PBF file");
     assert_eq!(error.to_string(), expected);
 }
 
@@ -139,7 +152,7 @@ fn what_is_no_pbf_file_is_refused() {
 #[test]
 fn a_damaged_file_is_refused_with_the_offset_of_the_block() {
     let cut = &CENTRAL_PARK[..CENTRAL_PARK.len() / 2];
-    let error = import(cut).expect_err("it was cut").to_string();
+    let error = import(cut).map(|_| ()).expect_err("it was cut").to_string();
     assert!(
         error.starts_with(
             "the OSM PBF file is damaged: the file ends within it (in the block at offset "
@@ -149,11 +162,24 @@ fn a_damaged_file_is_refused_with_the_offset_of_the_block() {
     let mut changed = HELSINKI.to_vec();
     let middle = changed.len() / 2;
     changed[middle..middle + 100].fill(0xff);
-    let error = import(&changed).expect_err("it was changed").to_string();
+    let error = import(&changed)
+        .map(|_| ())
+        .expect_err("it was changed")
+        .to_string();
     assert!(
         error.contains("does not inflate (in the block at offset "),
         "{error}"
     );
+}
+
+#[test]
+fn an_extract_that_comes_twice_is_imported_once() {
+    let (mut writer, _) = import(CENTRAL_PARK).expect("it is whole");
+    let once = writer.len();
+    import::osm(Cursor::new(CENTRAL_PARK), &mut writer, &mut |_| ()).expect("it is whole");
+    let settled = writer.settle();
+    assert_eq!(settled.repeated_count, once as u64);
+    assert_eq!(writer.finish().expect("there is room"), file(CENTRAL_PARK));
 }
 
 proptest! {
