@@ -44,6 +44,14 @@ impl Chain {
         self.links.is_empty()
     }
 
+    /// All providers, in their order.
+    pub fn remotes(&self) -> impl Iterator<Item = &Arc<Remote>> {
+        self.links
+            .iter()
+            .flat_map(Link::remotes)
+            .map(|(remote, _)| remote)
+    }
+
     /// Asks one after the other, until the deadline.
     pub async fn ask(&self, circle: &Circle, bound: usize, deadline: Instant) -> Asked {
         let mut failures = Vec::new();

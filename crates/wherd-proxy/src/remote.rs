@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use wherd_places::Rank;
 
@@ -305,26 +305,12 @@ impl Remote {
 
     /// One call with its retries, if nothing forbids it.
     async fn call(&self, asked: Circle) -> Result<Content, Failure> {
-        if self.provider.service.wants_key() && self.key.is_none() {
-            return Err(Failure::new(Kind::NoKey, "there is no key for it"));
-        }
-        budget::check(&*self.budget)?;
-        let limited = self
-            .limiter
-            .as_ref()
-            .map_or(Ok(()), |limiter| limiter.check().map_err(drop));
-        limited.map_err(|()| {
-            let message = format!(
-                "more than {} calls in a second",
-                self.settings.calls_per_second
-            );
-            Failure::new(Kind::Rate, message)
-        })?;
-        let _permit = self.permits.try_acquire().map_err(|_| {
-            let message = format!("{} calls are under way", self.settings.in_flight);
-            Failure::new(Kind::Busy, message)
-        })?;
-        lock(&self.breaker).check(Instant::now(), self.settings.timeout)?;
+        let permit = self.may_call().inspect_err(|why| {
+            let why = why.clone();
+            let is_first = false;
+            self.note(&Event::Failed { why, is_first });
+        });
+        let _permit = permit?;
         let started_at = Instant::now();
         let tries = self.try_often(asked);
         let timeout = self.settings.timeout;
@@ -336,6 +322,32 @@ impl Remote {
         let outcome = outcome.unwrap_or_else(|_| Err(slow()));
         self.take_note(&outcome, started_at.elapsed());
         outcome
+    }
+
+    /// Whether a call may be made, for as long as the permit is held. What was not called costs
+    /// nothing of what limits the next one.
+    fn may_call(&self) -> Result<SemaphorePermit<'_>, Failure> {
+        if self.provider.service.wants_key() && self.key.is_none() {
+            return Err(Failure::new(Kind::NoKey, "there is no key for it"));
+        }
+        budget::check(&*self.budget)?;
+        let permit = self.permits.try_acquire().map_err(|_| {
+            let message = format!("{} calls are under way", self.settings.in_flight);
+            Failure::new(Kind::Busy, message)
+        })?;
+        let is_limited = self
+            .limiter
+            .as_ref()
+            .is_some_and(|limiter| limiter.check().is_err());
+        if is_limited {
+            let message = format!(
+                "more than {} calls in a second",
+                self.settings.calls_per_second
+            );
+            return Err(Failure::new(Kind::Rate, message));
+        }
+        lock(&self.breaker).check(Instant::now(), self.settings.timeout)?;
+        Ok(permit)
     }
 
     async fn try_often(&self, asked: Circle) -> Result<Content, Failure> {

@@ -32,7 +32,9 @@ use serde::Serialize;
 pub use acknowledge::{Acknowledge, AcknowledgeError};
 pub use address::{Address, AddressError};
 pub use mistake::{ConfigError, Mistake, Mistakes, UnknownServer};
-pub use numbers::{JournalConfig, Limits, LogConfig, Replication};
+pub use numbers::{
+    GoogleConfig, JournalConfig, Limits, LogConfig, OverpassConfig, PlacesLimits, Replication,
+};
 
 /// Everything that can be set about a herd, checked and complete.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -130,7 +132,7 @@ impl ServerConfig {
 }
 
 /// Where places come from.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlacesConfig {
     /// A places file made by `wherd places import`. Without one the embedded index answers.
     ///
@@ -142,6 +144,38 @@ pub struct PlacesConfig {
     pub optional: bool,
     /// Which places come first. Default `prominence`.
     pub rank: Rank,
+    /// Who is asked, one after the other until one answers. Default: `local` alone, which is always
+    /// the last.
+    pub providers: Vec<PlacesProvider>,
+    /// The language that providers are asked for, such as `fi`; `None`: their choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+    /// Whether the local places answer where no provider does. Default `true`; otherwise clients
+    /// are told the failure in Google's words.
+    pub fallback: bool,
+    /// How long clients wait, and how providers are spared.
+    #[serde(flatten)]
+    pub limits: PlacesLimits,
+    /// Google's services.
+    pub google: GoogleConfig,
+    /// OpenStreetMap's.
+    pub overpass: OverpassConfig,
+}
+
+impl Default for PlacesConfig {
+    fn default() -> Self {
+        Self {
+            file: None,
+            optional: false,
+            rank: Rank::default(),
+            providers: vec![PlacesProvider::Local],
+            language: None,
+            fallback: true,
+            limits: PlacesLimits::default(),
+            google: GoogleConfig::default(),
+            overpass: OverpassConfig::default(),
+        }
+    }
 }
 
 /// Declares an enum of words: each variant with the word that stands for it in the file.
@@ -229,6 +263,34 @@ words! {
         Prominence = "prominence",
         /// The nearest first.
         Distance = "distance",
+    }
+}
+
+words! {
+    /// Who may be asked for places.
+    PlacesProvider {
+        /// The files and the index of the server itself.
+        #[default]
+        Local = "local",
+        /// Google's Places API (New).
+        Google = "google",
+        /// Google's legacy service.
+        GoogleLegacy = "google-legacy",
+        /// The new one, and the legacy one where that is not enabled for the key.
+        Auto = "auto",
+        /// OpenStreetMap's Overpass API.
+        Overpass = "overpass",
+    }
+}
+
+words! {
+    /// Which fields Google is asked for, and so what it charges.
+    Mask {
+        /// All but ratings, prices and opening hours.
+        #[default]
+        Pro = "pro",
+        /// All that the legacy answer has.
+        Full = "full",
     }
 }
 
@@ -352,6 +414,21 @@ impl Config {
             ("limits", Limits::SETTINGS, self.limits.values()),
             ("log", LogConfig::SETTINGS, self.log.values()),
             (
+                "places",
+                PlacesLimits::SETTINGS,
+                self.places.limits.values(),
+            ),
+            (
+                "places.google",
+                GoogleConfig::SETTINGS,
+                self.places.google.values(),
+            ),
+            (
+                "places.overpass",
+                OverpassConfig::SETTINGS,
+                self.places.overpass.values(),
+            ),
+            (
                 "replication",
                 Replication::SETTINGS,
                 self.replication.values(),
@@ -403,6 +480,7 @@ impl Config {
             Some(&mut self.log.dir),
             Some(&mut self.journal.dir),
             self.places.file.as_mut(),
+            self.places.google.key_file.as_mut(),
         ];
         for path in files {
             // Fails only for an empty path or without a current folder; then the path stays.

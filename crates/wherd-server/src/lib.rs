@@ -27,7 +27,7 @@ mod settings;
 
 #[cfg_attr(feature = "turmoil", path = "../../wherd-turmoil/src/clock.rs")]
 mod clock;
-mod places;
+pub mod places;
 
 mod limits;
 mod telemetry;

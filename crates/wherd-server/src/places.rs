@@ -1,124 +1,347 @@
-//! Who knows places: the file that was imported, and the index that is built in.
+//! Who knows places: the server itself, and the providers that it asks.
 
-use crate::config::{Config, Rank};
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
-use thiserror::Error;
-use wherd_places::{Document, Index, IndexError};
-use wherd_proto::Position;
+mod herd;
+mod local;
 
-/// Why a places file cannot be used.
-#[derive(Debug, Error)]
-pub enum PlacesError {
-    /// It cannot be read.
-    #[error("cannot read the places file {}: {error}", path.display())]
-    Read {
-        /// Which file.
-        path: PathBuf,
-        /// What the system says.
-        #[source]
-        error: io::Error,
-    },
-    /// It is no places file, or damaged.
-    #[error("{} is no usable places file: {error}", path.display())]
-    Invalid {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it, and where.
-        #[source]
-        error: IndexError,
-    },
+pub(crate) use herd::{Telling, budget};
+pub use local::{PlacesError, open_index};
+
+use crate::config::{Config, Mask, PlacesConfig, PlacesProvider, Rank};
+use local::Local;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::time::Instant;
+use wherd_places::Document;
+use wherd_places::document::Status;
+use wherd_proxy::chain::Link;
+use wherd_proxy::provider::Service;
+use wherd_proxy::{
+    Asked, Budget, Chain, Circle, Key, Observer, Provider, Remote, RemoteSettings, Web,
+};
+
+/// All that answers a question about places.
+pub struct Places {
+    local: Local,
+    providers: Arc<Providers>,
 }
 
-/// The places that this server knows itself.
-pub(crate) struct Places {
-    imported: Option<Index>,
-    embedded: Index,
-    rank: wherd_places::Rank,
+/// The providers, what they were made of, and how long they may take.
+struct Providers {
+    chain: Chain,
+    config: PlacesConfig,
+    key: Option<Key>,
+}
+
+/// How an answer came about.
+#[derive(Debug)]
+pub struct Answered {
+    /// How many places it has.
+    pub places_count: usize,
+    /// Who told them: `local`, or a provider.
+    pub from: &'static str,
+    /// What came of asking the providers; `None` where nobody was asked.
+    pub asked: Option<Asked>,
+}
+
+/// Who counts calls, and who hears of them.
+pub struct Surroundings {
+    /// The budget of an account: its name, and the calls of a day, 0 for any number.
+    pub budget: Box<dyn Fn(&'static str, u64) -> Arc<dyn Budget> + Send + Sync>,
+    /// Who is told what happens.
+    pub observer: Arc<dyn Observer>,
 }
 
 impl Places {
-    /// Opens what the configuration names. A file that is optional and cannot be used is left
-    /// out, and the second value tells why.
-    pub(crate) fn open(config: &Config) -> Result<(Self, Option<PlacesError>), PlacesError> {
-        let (imported, warning) = match config.places.file.as_deref().map(open_index) {
-            None => (None, None),
-            Some(Ok(index)) => (Some(index), None),
-            Some(Err(error)) if config.places.optional => (None, Some(error)),
-            Some(Err(error)) => return Err(error),
-        };
-        let rank = match config.places.rank {
-            Rank::Prominence => wherd_places::Rank::Prominence,
-            Rank::Distance => wherd_places::Rank::Distance,
-        };
-        Ok((
-            Self {
-                imported,
-                embedded: Index::embedded(),
-                rank,
-            },
-            warning,
-        ))
+    /// Opens what the configuration names; the second value has what is wrong and does not matter
+    /// enough to stop.
+    ///
+    /// # Errors
+    /// The places file cannot be used.
+    pub fn open(
+        config: &Config,
+        around: &Surroundings,
+    ) -> Result<(Self, Vec<String>), PlacesError> {
+        let (local, warning) = Local::open(&config.places)?;
+        let mut warnings: Vec<_> = warning
+            .map(|warning| format!("{warning}; the built-in places answer"))
+            .into_iter()
+            .collect();
+        let providers = Providers::new(&config.places, around, &mut warnings);
+        let providers = Arc::new(providers);
+        Ok((Self { local, providers }, warnings))
     }
 
-    /// Writes the document of the places around a position; how many there are.
-    ///
-    /// Where the imported file has anything in the circle it answers alone: who imports a city
-    /// wants its streets, and not its name five times. Elsewhere the built-in index answers.
-    pub(crate) fn nearby(
+    /// Opens what a new configuration names; providers that are as they were remember what they
+    /// know.
+    fn reopen(
         &self,
-        position: Position,
-        radius_mm: u32,
+        config: &Config,
+        around: &Surroundings,
+    ) -> Result<(Self, Vec<String>), PlacesError> {
+        let (mut new, warnings) = Self::open(config, around)?;
+        if new.providers.are_as(&self.providers) {
+            new.providers = Arc::clone(&self.providers);
+        }
+        Ok((new, warnings))
+    }
+
+    /// Whether nobody else has to be asked.
+    pub(crate) fn answers_itself(&self, circle: &Circle, bound: usize) -> bool {
+        self.providers.chain.is_empty() || circle.radius_mm == 0 || bound == 0
+    }
+
+    /// Appends the document of what the server knows itself; how many places it has.
+    pub(crate) fn write_own(
+        &self,
+        circle: &Circle,
         bound: usize,
+        messages: Vec<String>,
         out: &mut Vec<u8>,
     ) -> usize {
-        // Nothing is asked where nothing is wanted.
-        let bound = if radius_mm == 0 { 0 } else { bound };
-        let radius_m = f64::from(radius_mm) / 1000.0;
-        let search = |index: &'_ Index| index.nearby(position, radius_m, bound, self.rank).len();
-        let imported = self
-            .imported
-            .as_ref()
-            .filter(|index| bound > 0 && search(index) > 0);
-        let index = imported.unwrap_or(&self.embedded);
-        let found = if bound > 0 {
-            index.nearby(position, radius_m, bound, self.rank)
-        } else {
-            Vec::new()
+        let mut document = self.local.document(circle, bound);
+        document.info_messages = messages.into_iter().map(Into::into).collect();
+        document.write(out);
+        document.results.len()
+    }
+
+    /// Appends the document of the best places of a circle, whoever knows them.
+    pub async fn answer(&self, circle: &Circle, bound: usize, out: &mut Vec<u8>) -> Answered {
+        if self.answers_itself(circle, bound) {
+            return Answered {
+                places_count: self.write_own(circle, bound, Vec::new(), out),
+                from: PlacesProvider::Local.word(),
+                asked: None,
+            };
+        }
+        let deadline = Duration::from_millis(self.providers.config.limits.deadline_ms);
+        let asked = self
+            .providers
+            .chain
+            .ask(circle, bound, Instant::now() + deadline);
+        let asked = asked.await;
+        let messages = asked.messages();
+        let (places_count, from) = match &asked.told {
+            Some(told) => {
+                let mut document = told.content().document(circle, bound, self.local.is_open());
+                document.info_messages = messages.into_iter().map(Into::into).collect();
+                document.write(out);
+                (document.results.len(), told.service.word())
+            }
+            None if self.providers.config.fallback => {
+                let count = self.write_own(circle, bound, with_source(messages), out);
+                (count, PlacesProvider::Local.word())
+            }
+            None => {
+                write_failure(&asked, messages, out);
+                (0, "nobody")
+            }
         };
-        Document::of_found(&found, |_| None).write(out);
-        found.len()
+        Answered {
+            places_count,
+            from,
+            asked: Some(asked),
+        }
+    }
+
+    /// The requests that a question would be, of the providers in their order.
+    #[must_use]
+    pub fn requests(&self, circle: &Circle) -> Vec<(Service, wherd_proxy::Request)> {
+        let remotes = self.providers.chain.remotes();
+        remotes
+            .map(|remote| (remote.service(), remote.request(circle)))
+            .collect()
     }
 }
 
-/// Maps a places file into memory.
-///
-/// # Errors
-/// When it is not there, or is no whole places file.
-pub fn open_index(path: &Path) -> Result<Index, PlacesError> {
-    let read = |error| PlacesError::Read {
-        path: path.to_owned(),
-        error,
+impl Providers {
+    fn new(config: &PlacesConfig, around: &Surroundings, warnings: &mut Vec<String>) -> Self {
+        let asks_google = config
+            .providers
+            .iter()
+            .any(|provider| !matches!(provider, PlacesProvider::Local | PlacesProvider::Overpass));
+        let key = match asks_google.then(|| Key::find(config.google.key_file.as_deref())) {
+            None => None,
+            Some(Ok(Some(key))) => Some(key),
+            Some(Ok(None)) => {
+                warnings.push(
+                    "Google is among the providers and there is no key: put one into WHERD_PLACES_KEY or into a \
+                     file that `key_file` under [places.google] names"
+                        .to_owned(),
+                );
+                None
+            }
+            Some(Err(error)) => {
+                warnings.push(error.to_string());
+                None
+            }
+        };
+        if asks_google && config.google.fresh_s > 0 {
+            warnings.push(
+                "answers of Google are kept (`fresh_s` under [places.google]), which its usual terms forbid".to_owned(),
+            );
+        }
+        let make = Making {
+            config,
+            key: key.clone(),
+            web: Arc::new(Web::new(Duration::from_millis(config.limits.connect_ms))),
+            around,
+        };
+        let links = config
+            .providers
+            .iter()
+            .filter_map(|provider| match provider {
+                PlacesProvider::Local => None,
+                PlacesProvider::Google => Some(Link::One(make.remote(Service::Google))),
+                PlacesProvider::GoogleLegacy => Some(Link::One(make.remote(Service::GoogleLegacy))),
+                PlacesProvider::Overpass => Some(Link::One(make.remote(Service::Overpass))),
+                PlacesProvider::Auto => {
+                    let [new, legacy] = [Service::Google, Service::GoogleLegacy]
+                        .map(|service| make.remote(service));
+                    Some(Link::Auto(new, legacy))
+                }
+            });
+        Self {
+            chain: Chain::new(links.collect()),
+            config: config.clone(),
+            key,
+        }
+    }
+
+    /// Whether nothing that concerns providers is different.
+    fn are_as(&self, other: &Self) -> bool {
+        let without_file = |config: &PlacesConfig| PlacesConfig {
+            file: None,
+            optional: false,
+            ..config.clone()
+        };
+        self.key == other.key && without_file(&self.config) == without_file(&other.config)
+    }
+}
+
+/// What providers are made of.
+struct Making<'a> {
+    config: &'a PlacesConfig,
+    key: Option<Key>,
+    web: Arc<Web>,
+    around: &'a Surroundings,
+}
+
+impl Making<'_> {
+    fn remote(&self, service: Service) -> Arc<Remote> {
+        let Self { config, around, .. } = self;
+        let (google, overpass) = (&config.google, &config.overpass);
+        // One account has one budget, whichever of its services is called.
+        let (base_url, account, per_day) = match service {
+            Service::Google => (&google.base_url, "google", google.calls_per_day),
+            Service::GoogleLegacy => (&google.legacy_base_url, "google", google.calls_per_day),
+            Service::Overpass => (&overpass.base_url, "overpass", overpass.calls_per_day),
+        };
+        let provider = Provider {
+            service,
+            base_url: base_url.clone(),
+            mask: mask(google.mask),
+            language: config.language.clone(),
+            rank: rank(config),
+        };
+        let budget = (around.budget)(account, per_day);
+        let key = self.key.clone().filter(|_| service.wants_key());
+        let web: Arc<Web> = Arc::clone(&self.web);
+        Remote::new(
+            provider,
+            settings(config, service),
+            key,
+            web,
+            budget,
+            Arc::clone(&around.observer),
+        )
+    }
+}
+
+fn settings(config: &PlacesConfig, service: Service) -> RemoteSettings {
+    let limits = &config.limits;
+    let (fresh_s, stale_s, calls_per_second, in_flight) = match service {
+        Service::Overpass => {
+            let of = &config.overpass;
+            (of.fresh_s, of.stale_s, of.calls_per_second, of.in_flight)
+        }
+        Service::Google | Service::GoogleLegacy => {
+            let of = &config.google;
+            (of.fresh_s, of.stale_s, of.calls_per_second, of.in_flight)
+        }
     };
-    let file = File::open(path).map_err(read)?;
-    let is_empty = file.metadata().map_err(read)?.len() == 0;
-    if is_empty {
-        // Nothing can be mapped of an empty file; the index says best what is wrong with it.
-        return Index::from_bytes(Vec::new()).map_err(|error| invalid(path, error));
+    RemoteSettings {
+        fresh_for: Duration::from_secs(fresh_s),
+        stale_for: Duration::from_secs(stale_s),
+        cache_bytes: limits.cache_bytes,
+        share_for: Duration::from_millis(limits.share_ms),
+        calls_per_second,
+        in_flight,
+        timeout: Duration::from_millis(limits.timeout_ms),
+        retries: limits.retries,
+        breaker_failures: limits.breaker_failures,
+        breaker_rest: Duration::from_secs(limits.breaker_rest_s),
     }
-    #[expect(
-        unsafe_code,
-        reason = "sound while nobody changes the file: `wherd places import` never writes into one \
-                  but puts a new one in its place, and the map keeps the old one"
-    )]
-    let map = unsafe { memmap2::Mmap::map(&file) }.map_err(read)?;
-    Index::from_bytes(map).map_err(|error| invalid(path, error))
 }
 
-fn invalid(path: &Path, error: IndexError) -> PlacesError {
-    PlacesError::Invalid {
-        path: path.to_owned(),
-        error,
+const fn mask(mask: Mask) -> wherd_proxy::Mask {
+    match mask {
+        Mask::Pro => wherd_proxy::Mask::Pro,
+        Mask::Full => wherd_proxy::Mask::Full,
+    }
+}
+
+const fn rank(config: &PlacesConfig) -> wherd_places::Rank {
+    match config.rank {
+        Rank::Prominence => wherd_places::Rank::Prominence,
+        Rank::Distance => wherd_places::Rank::Distance,
+    }
+}
+
+fn with_source(mut messages: Vec<String>) -> Vec<String> {
+    messages.push("these places are what this server knows itself".to_owned());
+    messages
+}
+
+/// What the last of the providers said is what its caller would have heard of it.
+fn write_failure(asked: &Asked, messages: Vec<String>, out: &mut Vec<u8>) {
+    let last = asked.failures.last();
+    let status = last.map_or(Status::UnknownError, |(_, why)| why.kind.status());
+    let why = last.map_or("nobody was asked", |(_, why)| why.message.as_str());
+    let mut document = Document::of_failure(status, why);
+    document.info_messages = messages.into_iter().map(Into::into).collect();
+    document.write(out);
+}
+
+/// Whether the places file can be used, or need not be.
+pub(crate) fn check(config: &Config) -> Result<(), PlacesError> {
+    Local::open(&config.places).map(drop)
+}
+
+/// The places as they are now: a configuration that is read again puts others in their place, and
+/// whoever is being answered keeps those that he began with.
+pub(crate) struct Shelf {
+    places: RwLock<Arc<Places>>,
+    around: Surroundings,
+}
+
+impl Shelf {
+    pub(crate) const fn new(places: Arc<Places>, around: Surroundings) -> Self {
+        Self {
+            places: RwLock::new(places),
+            around,
+        }
+    }
+
+    pub(crate) fn places(&self) -> Arc<Places> {
+        let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&places)
+    }
+
+    /// Opens what a new configuration names, the same file included: it may be another one by now.
+    /// Blocks while the file is read.
+    pub(crate) fn reload(&self, config: &Config) -> Result<Vec<String>, PlacesError> {
+        let (places, warnings) = self.places().reopen(config, &self.around)?;
+        *self.places.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(places);
+        Ok(warnings)
     }
 }

@@ -7,12 +7,13 @@ use crate::config::{Address, Config, ConfigError, ConfigSource, ServerConfig};
 use crate::neighbour;
 use crate::node::Node;
 use crate::node::neighbours::configured;
+use crate::places::Shelf;
 use crate::run::{RunOptions, with_options};
 use crate::telemetry::{Level, Value};
 use crate::watchdog::Task;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,7 @@ pub(crate) struct Reloader {
     config: Config,
     options: RunOptions,
     links: TaskTracker,
+    shelf: Arc<Shelf>,
     dialling: JoinSet<()>,
     /// What ends the dialling of each neighbour.
     ends: BTreeMap<LinkIndex, CancellationToken>,
@@ -45,12 +47,14 @@ impl Reloader {
         config: Config,
         options: RunOptions,
         links: TaskTracker,
+        shelf: Arc<Shelf>,
     ) -> Self {
         Self {
             node,
             config,
             options,
             links,
+            shelf,
             dialling: JoinSet::new(),
             ends: BTreeMap::new(),
         }
@@ -88,13 +92,17 @@ impl Reloader {
             return;
         }
         let ConfigSource::File(path) = self.config.source.clone() else {
-            return self.refuse("the herd is the built-in one, and has no file");
+            // It has no file of its own, and may have one of places.
+            return match self.config.places.file.clone() {
+                Some(file) => self.apply(self.config.clone(), &file).await,
+                None => self.refuse("the herd is the built-in one, and has no file"),
+            };
         };
         // A disk that does not answer must not keep a thread of the runtime.
         let file = path.clone();
         let read = tokio::task::spawn_blocking(move || Config::read(&file)).await;
         match read {
-            Ok(Ok(config)) => self.apply(config, &path),
+            Ok(Ok(config)) => self.apply(config, &path).await,
             Ok(Err(error)) => self.refuse_file(&error),
             Err(error) => std::panic::resume_unwind(error.into_panic()),
         }
@@ -124,7 +132,7 @@ impl Reloader {
             .event(Level::Warning, "reload.failed", &fields);
     }
 
-    fn apply(&mut self, config: Config, path: &Path) {
+    async fn apply(&mut self, config: Config, path: &Path) {
         let name = self.node.origin.server.as_str();
         let mut config = with_options(config, &self.options);
         config.classic = self.config.classic;
@@ -141,6 +149,8 @@ impl Reloader {
                 "it takes a restart",
             );
         }
+        self.reload_places(&mut config).await;
+        let name = self.node.origin.server.as_str();
         let changes = changes(&self.config, &config, name);
         for change in &changes {
             self.log_change(Level::Info, "reload.changed", change, "");
@@ -156,6 +166,28 @@ impl Reloader {
             ("changes", (changes.len() as u64).into()),
         ];
         self.node.log.event(Level::Notice, "reload.done", &fields);
+    }
+
+    /// Opens the places anew; those that cannot be used leave everything about places as it was.
+    async fn reload_places(&self, config: &mut Config) {
+        let (shelf, wanted) = (Arc::clone(&self.shelf), config.clone());
+        let reloaded = tokio::task::spawn_blocking(move || shelf.reload(&wanted)).await;
+        let reloaded =
+            reloaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        match reloaded {
+            Ok(warnings) => {
+                for warning in &warnings {
+                    let fields = [("why", warning.as_str().into())];
+                    let log = &self.node.log;
+                    log.event(Level::Warning, "places.unusable", &fields);
+                }
+            }
+            Err(error) => {
+                config.places.clone_from(&self.config.places);
+                let why = format!("{error}; the places stay as they were");
+                self.refuse(&why);
+            }
+        }
     }
 
     fn log_change(&self, level: Level, event: &str, change: &Change, why: &str) {
@@ -215,22 +247,9 @@ fn keep_fixed(old: &Config, new: &mut Config, name: &str) -> Vec<Change> {
         path(&old.journal.dir),
         path(&new.journal.dir),
     );
-    let file = |config: &Config| config.places.file.as_deref().map(path).unwrap_or_default();
-    keep("places.file", file(old), file(new));
-    keep(
-        "places.optional",
-        old.places.optional.to_string(),
-        new.places.optional.to_string(),
-    );
-    keep(
-        "places.rank",
-        old.places.rank.to_string(),
-        new.places.rank.to_string(),
-    );
     new.herd.name.clone_from(&old.herd.name);
     new.log.dir.clone_from(&old.log.dir);
     new.journal.dir.clone_from(&old.journal.dir);
-    new.places.clone_from(&old.places);
     let old = old.servers.iter().find(|server| server.name == name);
     let new = new.servers.iter_mut().find(|server| server.name == name);
     if let (Some(old), Some(new)) = (old, new) {
@@ -276,6 +295,34 @@ fn settings(config: &Config, name: &str) -> BTreeMap<String, String> {
     set("replication.policy".to_owned(), policy);
     set("log.format".to_owned(), config.log.format.to_string());
     set("log.level".to_owned(), config.log.level.to_string());
+    let places = &config.places;
+    let path = |path: &Option<PathBuf>| path.as_deref().map(Path::display).map(|p| p.to_string());
+    let providers: Vec<_> = places
+        .providers
+        .iter()
+        .map(|provider| provider.word())
+        .collect();
+    for (setting, value) in [
+        ("file", path(&places.file).unwrap_or_default()),
+        ("optional", places.optional.to_string()),
+        ("rank", places.rank.to_string()),
+        ("providers", providers.join(", ")),
+        ("language", places.language.clone().unwrap_or_default()),
+        ("fallback", places.fallback.to_string()),
+        ("google.base_url", places.google.base_url.clone()),
+        (
+            "google.legacy_base_url",
+            places.google.legacy_base_url.clone(),
+        ),
+        ("google.mask", places.google.mask.to_string()),
+        (
+            "google.key_file",
+            path(&places.google.key_file).unwrap_or_default(),
+        ),
+        ("overpass.base_url", places.overpass.base_url.clone()),
+    ] {
+        set(format!("places.{setting}"), value);
+    }
     if let Ok(server) = config.server(name) {
         let acknowledge = config.acknowledge(server).to_string();
         set(format!("servers.{name}.acknowledge"), acknowledge);
@@ -369,14 +416,15 @@ http = \"127.0.0.1:6\"
                 "herd.name wherd -> other",
                 "log.dir logs -> elsewhere",
                 "journal.dir wherd-data -> away",
-                "places.file  -> new.places",
-                "places.optional false -> true",
-                "places.rank prominence -> distance",
                 "servers.Hill.clients 127.0.0.1:1 -> 127.0.0.1:11",
                 "servers.Hill.links 127.0.0.1:2 -> 127.0.0.1:12",
                 "servers.Hill.http 127.0.0.1:3 -> 127.0.0.1:13",
             ],
-            &[],
+            &[
+                "places.file  -> new.places",
+                "places.optional false -> true",
+                "places.rank prominence -> distance",
+            ],
         );
     }
 

@@ -8,7 +8,7 @@ use crate::journal::{self, Folder, JournalError, Replayed, Worker};
 use crate::neighbour;
 use crate::net::TcpListener;
 use crate::node::{self, Node};
-use crate::places::{Places, PlacesError};
+use crate::places::{self, Places, PlacesError, Shelf, Surroundings, Telling};
 use crate::reload::Reloader;
 use crate::service::Service;
 use crate::status::{Addresses, PortsFile, ServerPorts};
@@ -167,7 +167,8 @@ async fn run_once(
     shutdown: &CancellationToken,
 ) -> Result<(), RunError> {
     let server = config.server(name)?.clone();
-    let (places, places_warning) = Places::open(config)?;
+    // A file that cannot be used is told before anything is begun.
+    places::check(config)?;
     let name = ServerName::new(name).unwrap_or_else(|error| {
         unreachable!("the configuration checked its names: {error}");
     });
@@ -184,14 +185,6 @@ async fn run_once(
             path: log_file.clone(),
             error,
         })?;
-    if let Some(warning) = places_warning {
-        let why = format!("{warning}; the built-in places answer");
-        log.event(
-            Level::Warning,
-            "places.unusable",
-            &[("why", why.as_str().into())],
-        );
-    }
     log_start(&log, config, &listeners.addresses);
     let stored_run = stored.as_ref().map_or(0, Stored::newest_run);
     let newest_run = newest_run.max(stored_run);
@@ -199,6 +192,7 @@ async fn run_once(
     let node = Node::new(config, &server, replica, newest_run, log.clone(), stop);
     let node = Arc::new(node);
     let writing = stored.map(|stored| stored.go_on(&node));
+    let shelf = open_places(config, &node)?;
     if let Some(path) = &options.ports_file {
         write_ports_file(path, name.as_str(), &listeners.addresses, &log_file).map_err(
             |error| RunError::Write {
@@ -214,7 +208,7 @@ async fn run_once(
         config,
         options,
         Arc::clone(&node),
-        places,
+        shelf,
         listeners,
         shutdown,
     )
@@ -328,12 +322,27 @@ pub(crate) fn with_options(mut config: Config, options: &RunOptions) -> Config {
     config
 }
 
+/// The places, with a budget that the herd shares.
+fn open_places(config: &Config, node: &Arc<Node>) -> Result<Arc<Shelf>, PlacesError> {
+    let budget_node = Arc::clone(node);
+    let around = Surroundings {
+        budget: Box::new(move |account, limit| places::budget(&budget_node, account, limit)),
+        observer: Arc::new(Telling::new(Arc::clone(node))),
+    };
+    let (places, warnings) = Places::open(config, &around)?;
+    for warning in &warnings {
+        let fields = [("why", warning.as_str().into())];
+        node.log.event(Level::Warning, "places.unusable", &fields);
+    }
+    Ok(Arc::new(Shelf::new(Arc::new(places), around)))
+}
+
 /// Everything that runs, until the shutdown and what is left to do after it.
 async fn serve(
     config: &Config,
     options: &RunOptions,
     node: Arc<Node>,
-    places: Places,
+    shelf: Arc<Shelf>,
     listeners: Listeners,
     shutdown: &CancellationToken,
 ) {
@@ -356,6 +365,7 @@ async fn serve(
         config.clone(),
         options.clone(),
         links.clone(),
+        Arc::clone(&shelf),
     );
     let watchdog = &node.watchdog;
     tasks.spawn(watchdog.watch(Task::Reload, async move { match reloader.run().await {} }));
@@ -365,7 +375,7 @@ async fn serve(
     tasks.spawn(watchdog.watch(Task::Tick, async move { ticking.tick().await }));
     let http = http::serve(Arc::new(http_server), listeners.http, shutdown.clone());
     tasks.spawn(http);
-    let service = Arc::new(Service::new(Arc::clone(&node), places));
+    let service = Arc::new(Service::new(Arc::clone(&node), shelf));
     tokio::select! {
         // The stop ends some of the tasks, too.
         biased;

@@ -2,17 +2,18 @@
 
 use crate::clock;
 use crate::node::{Node, Numbers};
-use crate::places::Places;
+use crate::places::{Places, Shelf};
 use crate::telemetry::{Level, Traffic, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use wherd_core::{Likes, Outcome, Vote};
-use wherd_proto::{AtTexts, Question, Report};
+use wherd_proto::{AtTexts, Position, Question, Report};
+use wherd_proxy::Circle;
 
 /// What clients can ask of a server, whatever protocol they speak.
 pub(crate) struct Service {
     pub(crate) node: Arc<Node>,
-    places: Places,
+    shelf: Arc<Shelf>,
     /// Whether the log has a counter that is at its end.
     was_saturation_told: AtomicBool,
 }
@@ -26,10 +27,10 @@ pub(crate) struct Heard {
 }
 
 impl Service {
-    pub(crate) const fn new(node: Arc<Node>, places: Places) -> Self {
+    pub(crate) const fn new(node: Arc<Node>, shelf: Arc<Shelf>) -> Self {
         Self {
             node,
-            places,
+            shelf,
             was_saturation_told: AtomicBool::new(false),
         }
     }
@@ -71,27 +72,76 @@ impl Service {
         }
     }
 
-    /// Writes a client's AT line and the document of the places near it; `false`, and nothing
+    /// Writes a client's AT line and the document of the places near it; `None`, and nothing
     /// written, where the client was never heard of.
-    pub(crate) fn whats_at(&self, question: &Question<'_>, out: &mut Vec<u8>) -> bool {
-        let Some(position) = self.node.locate(question.client, out) else {
-            return false;
+    ///
+    /// Where somebody else has to be asked the document is still to come: what is returned tells of
+    /// what, and [`Self::ask`] writes it.
+    pub(crate) fn whats_at(&self, question: &Question<'_>, out: &mut Vec<u8>) -> Option<Located> {
+        let centre = self.node.locate(question.client, out)?;
+        let circle = Circle {
+            centre,
+            radius_mm: question.radius_mm,
         };
-        let start = out.len();
-        let count = self
-            .places
-            .nearby(position, question.radius_mm, question.bound, out);
-        if self.node.log.has_budget() {
-            let fields = [
-                ("id", question.client.into()),
-                ("position", Value::Shown(&position)),
-                ("places", (count as u64).into()),
-                ("bytes", ((out.len() - start) as u64).into()),
-            ];
-            self.node.log.traffic(Traffic::Places, &fields);
-        } else {
-            self.node.log.leave_out(Traffic::Places, 1);
+        let places = self.shelf.places();
+        if !places.answers_itself(&circle, question.bound) {
+            return Some(Located::Asks(Box::new(Asks { circle, places })));
         }
-        true
+        let start = out.len();
+        let count = places.write_own(&circle, question.bound, Vec::new(), out);
+        self.log_places(question, centre, (count, "local"), out.len() - start);
+        Some(Located::Answered)
     }
+
+    /// Writes the document that is still to come. A server that stops asks nobody.
+    pub(crate) async fn ask(&self, question: &Question<'_>, asks: Asks, out: &mut Vec<u8>) {
+        let Asks { circle, places } = asks;
+        let start = out.len();
+        let answering = places.answer(&circle, question.bound, out);
+        let answered = self.node.stop.run_until_cancelled(answering).await;
+        let told = match answered {
+            Some(answered) => (answered.places_count, answered.from),
+            None => {
+                out.truncate(start);
+                let message = "this server stops, and asks nobody".to_owned();
+                let count = places.write_own(&circle, question.bound, vec![message], out);
+                (count, "local")
+            }
+        };
+        self.log_places(question, circle.centre, told, out.len() - start);
+    }
+
+    fn log_places(
+        &self,
+        question: &Question<'_>,
+        position: Position,
+        (count, from): (usize, &str),
+        bytes: usize,
+    ) {
+        if !self.node.log.has_budget() {
+            return self.node.log.leave_out(Traffic::Places, 1);
+        }
+        let fields = [
+            ("id", question.client.into()),
+            ("position", Value::Shown(&position)),
+            ("from", from.into()),
+            ("places", (count as u64).into()),
+            ("bytes", (bytes as u64).into()),
+        ];
+        self.node.log.traffic(Traffic::Places, &fields);
+    }
+}
+
+/// What became of a question about a client that is known.
+pub(crate) enum Located {
+    /// It is answered.
+    Answered,
+    /// Somebody else has to be asked first.
+    Asks(Box<Asks>),
+}
+
+/// What somebody else is to be asked.
+pub(crate) struct Asks {
+    circle: Circle,
+    places: Arc<Places>,
 }

@@ -105,7 +105,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Policy(args) => args.run(&find()?),
         Command::Config(args) => args.run(find),
         Command::Journal(args) => args.run(),
-        Command::Places(args) => args.run(),
+        Command::Places(args) => args.run(find),
         Command::Completions(args) => args.run(),
     }
 }

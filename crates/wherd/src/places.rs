@@ -1,4 +1,7 @@
-//! `wherd places`: make a places file out of a map, or look into one.
+//! `wherd places`: make a places file out of a map, look into one, or ask for places.
+
+mod ask;
+mod doctor;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -13,11 +16,12 @@ use wherd_places::Index;
 use wherd_places::import::{self, Counts, Progress};
 use wherd_places::index::{Bounds, IndexInfo};
 use wherd_places::writer::{IndexWriter, Settled};
+use wherd_server::config::Config;
 
 use crate::failure::{Code, Context as _, Failure};
 use crate::output::{beside, print, print_json, put_in_place, size};
 
-/// Make a places file out of a map, or look into one.
+/// Make a places file out of a map, look into one, or ask for places.
 #[derive(Args)]
 #[command(after_help = "\
 Example:
@@ -29,6 +33,8 @@ pub(crate) struct PlacesArgs {
 
 #[derive(Subcommand)]
 enum PlacesCommand {
+    Ask(ask::Ask),
+    Doctor(doctor::Doctor),
     /// Make a places file out of an OpenStreetMap extract.
     ///
     /// The file is written when all of it is known, and put in its place at once: what was there
@@ -62,8 +68,10 @@ Example:
 }
 
 impl PlacesArgs {
-    pub(crate) fn run(self) -> Result<(), Failure> {
+    pub(crate) fn run(self, find: impl Fn() -> Result<Config, Failure>) -> Result<(), Failure> {
         match self.command {
+            PlacesCommand::Ask(args) => args.run(&find()?),
+            PlacesCommand::Doctor(args) => args.run(&find()?),
             PlacesCommand::Import { file, out, json } => {
                 let out = out.unwrap_or_else(|| default_out(&file));
                 run_import(&file, &out, json)

@@ -7,7 +7,7 @@ use crate::config::{Acknowledge, Config, ServerConfig};
 use crate::limits::Descriptors;
 use crate::net::{self, TcpListener, TcpStream};
 use crate::node::Numbers;
-use crate::service::{Heard, Service};
+use crate::service::{Heard, Located, Service};
 use crate::settings::Live;
 use crate::telemetry::{Traffic, Value};
 use crate::watchdog::Task;
@@ -501,11 +501,11 @@ impl Client<'_> {
                 Ok(Request::WhatsAt(question)) => {
                     self.answer_reports(&mut batch, replies);
                     self.service.node.metrics.whatsat.increment(1);
-                    if !self.answer_question(&question, replies)
-                        && !self
+                    let is_known = self.answer_question(&question, stream, replies).await?
+                        || self
                             .has_news(&question, &mut may_wait, stream, replies)
-                            .await?
-                    {
+                            .await?;
+                    if !is_known {
                         self.refuse(text, "unknown client", replies);
                     }
                 }
@@ -556,7 +556,7 @@ impl Client<'_> {
         let deadline = Instant::now() + NEWS_TIMEOUT;
         while Instant::now() < deadline {
             tokio::time::sleep(NEWS_STEP).await;
-            if self.answer_question(question, replies) {
+            if self.answer_question(question, stream, replies).await? {
                 return Ok(true);
             }
         }
@@ -564,14 +564,27 @@ impl Client<'_> {
     }
 
     /// Answers with places; `false`, and nothing written, where the client is not known.
-    fn answer_question(&self, question: &Question<'_>, replies: &mut Replies) -> bool {
-        let start = replies.out.len();
-        let is_known = self.service.whats_at(question, &mut replies.out);
-        if is_known {
-            reply::write_end_of_places(&mut replies.out);
-            self.log_reply(&replies.out[start..]);
+    async fn answer_question(
+        &self,
+        question: &Question<'_>,
+        stream: &mut TcpStream,
+        replies: &mut Replies,
+    ) -> io::Result<bool> {
+        let mut start = replies.out.len();
+        let Some(located) = self.service.whats_at(question, &mut replies.out) else {
+            return Ok(false);
+        };
+        if let Located::Asks(asks) = located {
+            // Those that are answered do not wait for others to be asked.
+            let reply = replies.out.split_off(start);
+            self.write(stream, replies).await?;
+            replies.out.extend_from_slice(&reply);
+            start = 0;
+            Box::pin(self.service.ask(question, *asks, &mut replies.out)).await;
         }
-        is_known
+        reply::write_end_of_places(&mut replies.out);
+        self.log_reply(&replies.out[start..]);
+        Ok(true)
     }
 
     fn read<'a>(&self, line: Line<'a>) -> Result<Request<'a>, String> {

@@ -6,9 +6,12 @@ use std::path::Path;
 
 use toml::Spanned;
 
-use super::file::{ConfigFile, HerdSection, ServerSection};
+use super::file::{ConfigFile, HerdSection, PlacesSection, ServerSection};
 use super::mistake::{Mistake, suggest};
-use super::{Address, Config, ConfigSource, HerdConfig, PlacesConfig, ServerConfig};
+use super::{
+    Address, Config, ConfigSource, HerdConfig, PlacesConfig, PlacesProvider, ServerConfig,
+};
+use wherd_proxy::provider::Service;
 
 /// Longest name of a server or a herd, in bytes.
 const NAME_BYTES: usize = 64;
@@ -52,16 +55,106 @@ pub(super) fn meaning(file: ConfigFile, path: &Path, mistakes: &mut Vec<Mistake>
         journal,
         limits: file.limits,
         log,
-        places: PlacesConfig {
-            file: path_of(file.places.file, mistakes).map(|file| folder.join(file)),
-            optional: file.places.optional.unwrap_or_default(),
-            rank: file.places.rank.unwrap_or_default(),
-        },
+        places: places(file.places, folder, mistakes),
         replication: file.replication,
         classic: false,
         ephemeral: false,
         keeps_old_data: false,
         source: ConfigSource::File(path.to_owned()),
+    }
+}
+
+fn places(section: PlacesSection, folder: &Path, mistakes: &mut Vec<Mistake>) -> PlacesConfig {
+    let defaults = PlacesConfig::default();
+    let (mut google, mut overpass) = (section.google, section.overpass);
+    for (service, url) in section.base_urls {
+        check_base_url(&url, mistakes);
+        *match service {
+            Service::Google => &mut google.base_url,
+            Service::GoogleLegacy => &mut google.legacy_base_url,
+            Service::Overpass => &mut overpass.base_url,
+        } = url.into_inner();
+    }
+    google.key_file = path_of(section.key_file, mistakes).map(|file| folder.join(file));
+    if let Some(language) = &section.language {
+        check_language(language, mistakes);
+    }
+    let providers = section.providers.map(|providers| {
+        check_providers(&providers, mistakes);
+        providers.into_iter().map(Spanned::into_inner).collect()
+    });
+    PlacesConfig {
+        file: path_of(section.file, mistakes).map(|file| folder.join(file)),
+        optional: section.optional.unwrap_or_default(),
+        rank: section.rank.unwrap_or_default(),
+        providers: providers.unwrap_or(defaults.providers),
+        language: section.language.map(Spanned::into_inner),
+        fallback: section.fallback.unwrap_or(defaults.fallback),
+        limits: section.limits,
+        google,
+        overpass,
+    }
+}
+
+/// Where a provider is: `https://host`, with a port and a path if there are any.
+fn check_base_url(url: &Spanned<String>, mistakes: &mut Vec<Mistake>) {
+    let text = url.get_ref();
+    let rest = text
+        .strip_prefix("https://")
+        .or_else(|| text.strip_prefix("http://"));
+    let is_url = rest.is_some_and(|rest| {
+        !rest.is_empty()
+            && !rest.starts_with(['/', ':'])
+            && rest.bytes().all(|byte| byte.is_ascii_graphic())
+            && !rest.contains(['?', '#', '@', '"'])
+    });
+    if !is_url {
+        let mistake = Mistake::new(
+            url.span(),
+            "a base URL is `https://host` or `http://host:port`",
+        )
+        .help("a path may follow, but no `?`, no `#` and no password");
+        mistakes.push(mistake);
+    }
+}
+
+/// As in RFC 5646, as far as providers know it: `en`, `pt-BR`, `zh-Hant`.
+fn check_language(language: &Spanned<String>, mistakes: &mut Vec<Mistake>) {
+    let mut parts = language.get_ref().split('-');
+    let first = parts.next().unwrap_or_default();
+    let is_part = |part: &str| {
+        (2..=8).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    let is_language = (2..=3).contains(&first.len())
+        && first.bytes().all(|byte| byte.is_ascii_alphabetic())
+        && parts.all(is_part);
+    if !is_language {
+        let mistake = Mistake::new(
+            language.span(),
+            "a language is a code such as `en` or `pt-BR`",
+        );
+        mistakes.push(mistake);
+    }
+}
+
+fn check_providers(providers: &[Spanned<PlacesProvider>], mistakes: &mut Vec<Mistake>) {
+    for (number, provider) in providers.iter().enumerate() {
+        let word = provider.get_ref();
+        if providers[..number]
+            .iter()
+            .any(|earlier| earlier.get_ref() == word)
+        {
+            let message = format!("\"{word}\" is in the list twice");
+            mistakes.push(Mistake::new(provider.span(), message));
+        }
+        if *word == PlacesProvider::Local && number + 1 < providers.len() {
+            let mistake = Mistake::new(
+                provider.span(),
+                "\"local\" always answers, so nobody behind it is asked",
+            )
+            .help("put it at the end, or leave it out: it is always the last");
+            mistakes.push(mistake);
+        }
     }
 }
 

@@ -11,8 +11,12 @@ use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
 use super::mistake::{Mistake, suggestion_or_list};
-use super::numbers::{JournalConfig, Limits, LogConfig, Replication, Setting};
-use super::{Acknowledge, LogFormat, LogLevel, Rank};
+use super::numbers::{
+    GoogleConfig, JournalConfig, Limits, LogConfig, OverpassConfig, PlacesLimits, Replication,
+    Setting,
+};
+use super::{Acknowledge, LogFormat, LogLevel, PlacesProvider, Rank};
+use wherd_proxy::provider::Service;
 
 /// A file as it was typed; `None` where nothing, or nothing legible, was.
 #[derive(Debug, Default)]
@@ -57,6 +61,15 @@ pub(super) struct PlacesSection {
     pub(super) file: Option<Spanned<String>>,
     pub(super) optional: Option<bool>,
     pub(super) rank: Option<Rank>,
+    pub(super) providers: Option<Vec<Spanned<PlacesProvider>>>,
+    pub(super) language: Option<Spanned<String>>,
+    pub(super) fallback: Option<bool>,
+    pub(super) limits: PlacesLimits,
+    pub(super) google: GoogleConfig,
+    pub(super) key_file: Option<Spanned<String>>,
+    pub(super) overpass: OverpassConfig,
+    /// Each with the service that it takes the place of.
+    pub(super) base_urls: Vec<(Service, Spanned<String>)>,
 }
 
 /// A value that is one of a few words.
@@ -103,11 +116,7 @@ impl ConfigFile {
             }
         });
         root.section("places", |section| {
-            file.places = PlacesSection {
-                file: section.text("file"),
-                optional: section.boolean("optional"),
-                rank: section.word("rank"),
-            };
+            file.places = PlacesSection::read(section);
         });
         root.section("replication", |section| {
             file.replication = Replication::read(section);
@@ -118,6 +127,42 @@ impl ConfigFile {
         });
         root.refuse_the_rest();
         (file, mistakes)
+    }
+}
+
+impl PlacesSection {
+    fn read(section: &mut Section<'_, '_>) -> Self {
+        let mut places = Self {
+            file: section.text("file"),
+            optional: section.boolean("optional"),
+            rank: section.word("rank"),
+            providers: section.words("providers"),
+            language: section.text("language"),
+            fallback: section.boolean("fallback"),
+            limits: PlacesLimits::read(section),
+            ..Self::default()
+        };
+        section.section("google", |section| {
+            places.google = GoogleConfig::read(section);
+            if let Some(mask) = section.word("mask") {
+                places.google.mask = mask;
+            }
+            places.key_file = section.text("key_file");
+            for (key, service) in [
+                ("base_url", Service::Google),
+                ("legacy_base_url", Service::GoogleLegacy),
+            ] {
+                let url = section.text(key);
+                places.base_urls.extend(url.map(|url| (service, url)));
+            }
+        });
+        section.section("overpass", |section| {
+            places.overpass = OverpassConfig::read(section);
+            let url = section.text("base_url");
+            let url = url.map(|url| (Service::Overpass, url));
+            places.base_urls.extend(url);
+        });
+        places
     }
 }
 
@@ -311,6 +356,27 @@ impl<'m, 'i> Section<'m, 'i> {
             self.mistakes.push(mistake);
         }
         word
+    }
+
+    /// Takes a list of the words of `W`.
+    fn words<W: Word>(&mut self, key: &'static str) -> Option<Vec<Spanned<W>>> {
+        if !self.table.contains_key(key) {
+            self.known.insert(key);
+            return None;
+        }
+        let mut words = Vec::new();
+        for text in self.texts(key) {
+            match W::from_word(text.get_ref()) {
+                Some(word) => words.push(Spanned::new(text.span(), word)),
+                None => {
+                    let message = format!("`{key}` cannot have {:?}", text.get_ref());
+                    let mistake = Mistake::new(text.span(), message)
+                        .help(suggestion_or_list(text.get_ref(), W::WORDS));
+                    self.mistakes.push(mistake);
+                }
+            }
+        }
+        Some(words)
     }
 
     /// Takes what acknowledgements wait for.

@@ -6,9 +6,10 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
+use wherd_proxy::provider::Service;
 
 use super::file::Section;
-use super::{LogFormat, LogLevel, Policy};
+use super::{LogFormat, LogLevel, Mask, Policy};
 
 /// What is known about a number before anyone types it.
 #[derive(Clone, Copy, Debug)]
@@ -234,6 +235,90 @@ numbers! {
         ///
         /// (`keep` + 1) x `rotate_bytes` is the most disk that one server's log takes.
         keep: usize = 3, 0..=1_000;
+    }
+}
+
+numbers! {
+    /// How long clients wait for places, and how providers are spared.
+    PlacesLimits {
+        []
+        /// Milliseconds after which a client has an answer, whoever it is from.
+        ///
+        /// More than a second on top of `timeout_ms`, or the second provider is hardly ever asked.
+        deadline_ms: u64 = 4_000, 100..=60_000;
+        /// Milliseconds that a connection to a provider may take.
+        connect_ms: u64 = 1_000, 10..=60_000;
+        /// Milliseconds that a call may take, with its retries.
+        timeout_ms: u64 = 3_000, 10..=60_000;
+        /// How often a call is tried again where that may help: after failed connections, answers
+        /// of 500 and above, and "come back in a second".
+        retries: usize = 2, 0..=10;
+        /// Failures in a row after which a provider is left alone.
+        breaker_failures: u32 = 5, 1..=1_000;
+        /// Seconds that it is left alone for; then one call tries.
+        breaker_rest_s: u64 = 30, 1..=86_400;
+        /// Milliseconds from the beginning of a call in which those who ask the same share it.
+        ///
+        /// Clients that are together ask together. 0: only while it is under way.
+        share_ms: u64 = 1_000, 0..=60_000;
+        /// Bytes of memory that the answers of one provider may take.
+        cache_bytes: u64 = 16_777_216, 65_536..=17_179_869_184;
+    }
+}
+
+numbers! {
+    /// Google's services.
+    GoogleConfig {
+        [
+        /// Where the Places API (New) is.
+        base_url: String = Service::Google.base_url().to_owned();
+        /// Where the legacy service is.
+        legacy_base_url: String = Service::GoogleLegacy.base_url().to_owned();
+        /// Which fields are asked for, and so what Google charges.
+        mask: Mask = Mask::Pro;
+        /// The file that has the key, unless `WHERD_PLACES_KEY` of the environment is one.
+        ///
+        /// In a configuration file it is relative to that file's folder.
+        key_file: Option<PathBuf> = None;
+        ]
+        /// Seconds for which an answer is used again; 0: not at all.
+        ///
+        /// Google's terms let nobody keep more of an answer than ids and coordinates. Who has other
+        /// terms may set it, and is warned at each start.
+        fresh_s: u64 = 0, 0..=2_592_000;
+        /// Seconds more where Google does not answer.
+        stale_s: u64 = 0, 0..=2_592_000;
+        /// Calls of the whole herd in a day (UTC); 0: any number.
+        ///
+        /// 160 a day are below the 5,000 a month that cost nothing with the mask "pro". With "full"
+        /// that takes 32.
+        calls_per_day: u64 = 160, 0..=1_000_000_000;
+        /// Calls of a server in a second; 0: any number.
+        calls_per_second: u32 = 10, 0..=100_000;
+        /// Calls of a server under way at once.
+        in_flight: usize = 8, 1..=10_000;
+    }
+}
+
+numbers! {
+    /// A server of OpenStreetMap's Overpass API.
+    OverpassConfig {
+        [
+        /// Where it is. The public one is for a few; who has many clients runs one.
+        base_url: String = Service::Overpass.base_url().to_owned();
+        ]
+        /// Seconds for which an answer is used again; 0: not at all. A day.
+        fresh_s: u64 = 86_400, 0..=2_592_000;
+        /// Seconds more where the server does not answer. A week.
+        stale_s: u64 = 604_800, 0..=2_592_000;
+        /// Calls of the whole herd in a day (UTC); 0: any number.
+        ///
+        /// The public server asks everybody to stay below 10,000.
+        calls_per_day: u64 = 9_000, 0..=1_000_000_000;
+        /// Calls of a server in a second; 0: any number.
+        calls_per_second: u32 = 2, 0..=100_000;
+        /// Calls of a server under way at once. The public one lets nobody have more than two.
+        in_flight: usize = 2, 1..=10_000;
     }
 }
 

@@ -224,6 +224,55 @@ fn words_are_among_the_known_ones() {
 }
 
 #[test]
+fn providers_are_checked() {
+    for (text, expected) in [
+        ("providers = [\"gogle\"]", "did you mean `google`?"),
+        (
+            "providers = [\"google\", \"google\"]",
+            "is in the list twice",
+        ),
+        (
+            "providers = [\"local\", \"google\"]",
+            "nobody behind it is asked",
+        ),
+        ("providers = \"google\"", "a list of texts"),
+        (
+            "language = \"English please\"",
+            "a language is a code such as `en`",
+        ),
+        ("fallback = \"no\"", "`fallback` is `true` or `false`"),
+        (
+            "google.base_url = \"places.googleapis.com\"",
+            "a base URL is `https://host`",
+        ),
+        (
+            "google.base_url = \"https://a?key=1\"",
+            "a base URL is `https://host`",
+        ),
+        (
+            "google.base_url = \"https://user:password@a\"",
+            "no password",
+        ),
+        ("google.key = \"AIza\"", "has no `key`"),
+        ("google.key_file = \"\"", "a path is not empty"),
+        ("google.mask = \"basic\"", "known: `pro`, `full`"),
+        ("overpass.in_flight = 0", "`in_flight` is out of bounds"),
+        ("overpass.mask = \"pro\"", "[places.overpass] has no `mask`"),
+    ] {
+        check(&format!("[places]\n{text}\n"), &[&[expected]]);
+    }
+    let file = parse(
+        "[places]\nproviders = [\"auto\", \"overpass\", \"local\"]\n[places.google]\nkey_file = \"k\"\n",
+    );
+    assert_eq!(file.places.providers.len(), 3);
+    assert_eq!(
+        file.places.google.key_file.as_deref(),
+        Some(Path::new("/etc/wherd/k"))
+    );
+    assert_eq!(parse("[places]\nproviders = []\n").places.providers, []);
+}
+
+#[test]
 fn numbers_have_bounds() {
     check(
         "[limits]\nclient_id_bytes = 256\n",
@@ -595,6 +644,19 @@ proptest! {
         config.log.format = if is_json { LogFormat::Json } else { LogFormat::Text };
         config.places.file = file.map(Into::into);
         config.places.rank = if is_distance { Rank::Distance } else { Rank::Prominence };
+        config.places.providers = match dead_after_ms % 3 {
+            0 => PlacesProvider::ALL.iter().rev().copied().collect(),
+            1 => vec![PlacesProvider::Auto],
+            _ => vec![PlacesProvider::Local],
+        };
+        config.places.language = is_json.then(|| "pt-BR".to_owned());
+        config.places.fallback = is_distance;
+        config.places.limits.timeout_ms = 10 + dead_after_ms % 10;
+        config.places.google.base_url = format!("http://localhost:{}/x", dead_after_ms % 9_999);
+        config.places.google.mask = if is_json { Mask::Full } else { Mask::Pro };
+        config.places.google.key_file = is_json.then(|| "a key".into());
+        config.places.google.fresh_s = dead_after_ms % 100;
+        config.places.overpass.in_flight = 1 + dead_after_ms as usize % 100;
         config.replication.dead_after_ms = dead_after_ms;
         config.replication.policy = Policy::ALL[dead_after_ms as usize % Policy::ALL.len()];
         assert_round_trip(&config, &config.to_toml());

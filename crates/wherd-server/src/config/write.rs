@@ -2,8 +2,11 @@
 
 use std::fmt::Write as _;
 
-use super::numbers::{JournalConfig, Limits, LogConfig, Replication, Setting};
-use super::{Config, LogFormat, LogLevel, Policy, Rank, ServerConfig};
+use super::numbers::{
+    GoogleConfig, JournalConfig, Limits, LogConfig, OverpassConfig, PlacesLimits, Replication,
+    Setting,
+};
+use super::{Config, LogFormat, LogLevel, Mask, PlacesProvider, Policy, Rank, ServerConfig};
 
 /// The file that means `config`, every setting spelled out.
 pub(super) fn to_toml(config: &Config) -> String {
@@ -165,6 +168,64 @@ impl Writer {
             &quoted(places.rank.word()),
             places.rank == default.rank,
         );
+        let all = words(PlacesProvider::ALL.iter().map(|provider| provider.word()));
+        self.comment(&format!(
+            "Who is asked, one after the other until one answers: {all}.\n\
+             The last is always \"local\", which needs nobody."
+        ));
+        let names = places.providers.iter();
+        let names: Vec<_> = names.map(|provider| quoted(provider.word())).collect();
+        let is_default = places.providers == default.providers;
+        self.line("providers", &format!("[{}]", names.join(", ")), is_default);
+        self.comment("The language that providers are asked for.");
+        match &places.language {
+            Some(language) => self.line("language", &quoted(language), false),
+            None if self.is_commented => self.line("language", "\"en\"", true),
+            None => {}
+        }
+        self.comment(
+            "false: where no provider answers, clients are told why, and nothing of the local\n\
+             places.",
+        );
+        let is_default = places.fallback == default.fallback;
+        self.line("fallback", &places.fallback.to_string(), is_default);
+        self.numbers(PlacesLimits::SETTINGS, &places.limits.values());
+        self.google(&places.google, &default.google);
+        self.section("places.overpass", "OpenStreetMap's Overpass API.");
+        let (overpass, default) = (&places.overpass, &default.overpass);
+        let is_default = overpass.base_url == default.base_url;
+        self.comment("Where it is. The public one is for a few; who has many clients runs one.");
+        self.line("base_url", &quoted(&overpass.base_url), is_default);
+        self.numbers(OverpassConfig::SETTINGS, &overpass.values());
+    }
+
+    fn google(&mut self, google: &GoogleConfig, default: &GoogleConfig) {
+        self.section("places.google", "Google's services.");
+        self.comment("Where they are.");
+        let is_default = google.base_url == default.base_url;
+        self.line("base_url", &quoted(&google.base_url), is_default);
+        let is_default = google.legacy_base_url == default.legacy_base_url;
+        self.line(
+            "legacy_base_url",
+            &quoted(&google.legacy_base_url),
+            is_default,
+        );
+        self.comment(
+            "The file that has the key, relative to this one, unless $WHERD_PLACES_KEY is one.",
+        );
+        match &google.key_file {
+            Some(file) => self.line("key_file", &quoted(&file.to_string_lossy()), false),
+            None if self.is_commented => self.line("key_file", "\"places.key\"", true),
+            None => {}
+        }
+        let masks = words(Mask::ALL.iter().map(|mask| mask.word()));
+        self.comment(&format!(
+            "Which fields are asked for: {masks}. \"full\" adds ratings, prices and opening hours,\n\
+             and costs more."
+        ));
+        let is_default = google.mask == default.mask;
+        self.line("mask", &quoted(google.mask.word()), is_default);
+        self.numbers(GoogleConfig::SETTINGS, &google.values());
     }
 
     fn section(&mut self, name: &str, comment: &str) {

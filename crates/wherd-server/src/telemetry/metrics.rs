@@ -6,6 +6,8 @@ use crate::watchdog::Watchdog;
 use metrics::{Counter, Gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 use std::sync::atomic::{AtomicU64, Ordering};
+use wherd_proxy::provider::Service;
+use wherd_proxy::{Event, Kind};
 
 /// The numbers that a server counts as it works. What the replica counts itself is set when
 /// somebody asks ([`Metrics::render`]).
@@ -82,6 +84,72 @@ pub(crate) struct Metrics {
     pub(crate) failed_reloads: Counter,
     journal: JournalMetrics,
     counters: CounterMetrics,
+    /// What the providers of places are asked and answer.
+    pub(crate) places: PlacesMetrics,
+}
+
+/// What is counted of providers, by the number of the service.
+pub(crate) struct PlacesMetrics {
+    calls: [Counter; 3],
+    /// By how they came about: `called`, `hit`, `shared`, `stale`.
+    answers: [[Counter; 4]; 3],
+    errors: [[Counter; Kind::ALL.len()]; 3],
+    budget_left: [Gauge; 3],
+}
+
+impl PlacesMetrics {
+    const SERVICES: [Service; 3] = [Service::Google, Service::GoogleLegacy, Service::Overpass];
+
+    fn register() -> Self {
+        const CALLS: &str = "wherd_places_calls_total";
+        const ANSWERS: &str = "wherd_places_answers_total";
+        const ERRORS: &str = "wherd_places_errors_total";
+        const LEFT: &str = "wherd_places_budget_left";
+        metrics::describe_counter!(CALLS, "requests to providers of places, retries included");
+        metrics::describe_counter!(ANSWERS, "answers of providers, by how they came about");
+        metrics::describe_counter!(
+            ERRORS,
+            "questions that a provider gave no answer to, by why"
+        );
+        metrics::describe_gauge!(LEFT, "calls that are left of the budget of the day");
+        let answers = |service: Service| {
+            ["called", "hit", "shared", "stale"]
+                .map(|how| metrics::counter!(ANSWERS, "provider" => service.word(), "how" => how))
+        };
+        let errors = |service: Service| {
+            Kind::ALL.map(
+                |kind| metrics::counter!(ERRORS, "provider" => service.word(), "kind" => kind.word()),
+            )
+        };
+        Self {
+            calls: Self::SERVICES
+                .map(|service| metrics::counter!(CALLS, "provider" => service.word())),
+            answers: Self::SERVICES.map(answers),
+            errors: Self::SERVICES.map(errors),
+            budget_left: Self::SERVICES
+                .map(|service| metrics::gauge!(LEFT, "provider" => service.word())),
+        }
+    }
+
+    pub(crate) fn count(&self, service: Service, event: &Event) {
+        let number = service as usize;
+        let [called, hit, shared, stale] = &self.answers[number];
+        match event {
+            Event::Sent => self.calls[number].increment(1),
+            Event::Answered { .. } => called.increment(1),
+            Event::Hit => hit.increment(1),
+            Event::Shared => shared.increment(1),
+            Event::Stale => stale.increment(1),
+            Event::Failed { why, .. } => {
+                let mut kinds = Kind::ALL.iter().zip(&self.errors[number]);
+                if let Some((_, errors)) = kinds.find(|(kind, _)| kind.word() == why.kind.word()) {
+                    errors.increment(1);
+                }
+            }
+            Event::Spending(spent) => self.budget_left[number].set(spent.left() as f64),
+            Event::Rests { .. } | Event::Back => {}
+        }
+    }
 }
 
 /// What the replica counts of its counters.
@@ -291,6 +359,7 @@ impl Metrics {
                 ),
                 sent: counter("wherd_counters_sent_total", "counters sent to neighbours"),
             },
+            places: PlacesMetrics::register(),
             journal: JournalMetrics {
                 bytes: gauge("wherd_journal_bytes", "bytes of the current journal file"),
                 has_failed: gauge(
