@@ -177,6 +177,9 @@ fn check_refusal(error: RequestError, fields: &[&[u8]]) {
         RequestError::FieldCount => count.is_some_and(|count| count != fields.len()),
         RequestError::ClientIdTooLong => count == Some(4) && fields[1].len() > 255,
         RequestError::ArticleTooLong => count == Some(2) && fields[1].len() > 255,
+        RequestError::ArticleReserved => {
+            fields[0] != b"LIKES" && count == Some(2) && fields[1].starts_with(b"wherd/")
+        }
         RequestError::Position(error) => Position::parse(fields[2]) == Err(error),
         RequestError::Time(error) => Timestamp::parse(fields[3]) == Err(error),
         RequestError::Radius => {

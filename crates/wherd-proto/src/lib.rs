@@ -19,5 +19,5 @@ pub mod journal;
 
 pub use model::{AtText, AtTexts, Count, Origin, Report, ServerName, ServerNameError, Update};
 pub use position::{Position, PositionError};
-pub use request::{Question, Request, RequestError};
+pub use request::{Question, Request, RequestError, SERVERS_ARTICLES};
 pub use timestamp::{Skew, Timestamp, TimestampError};

@@ -53,6 +53,9 @@ pub enum RequestError {
     /// The article has more bytes than a client ID may have.
     #[error("article too long")]
     ArticleTooLong,
+    /// The article is one that servers count in themselves.
+    #[error("articles that begin with wherd/ are counted by servers only")]
+    ArticleReserved,
     /// The third field of IAMAT.
     #[error(transparent)]
     Position(#[from] PositionError),
@@ -67,6 +70,9 @@ pub enum RequestError {
     Bound,
 }
 
+/// What an article begins with that servers count in themselves: anybody may ask for it.
+pub const SERVERS_ARTICLES: &[u8] = b"wherd/";
+
 impl<'a> Request<'a> {
     /// Reads a line without its terminator.
     ///
@@ -77,8 +83,8 @@ impl<'a> Request<'a> {
         let command = fields.next().ok_or(RequestError::Blank)?;
         match command {
             b"IAMAT" | b"WHATSAT" => {}
-            b"LIKE" => return parse_article(fields).map(Self::Like),
-            b"UNLIKE" => return parse_article(fields).map(Self::Unlike),
+            b"LIKE" => return parse_own_article(fields).map(Self::Like),
+            b"UNLIKE" => return parse_own_article(fields).map(Self::Unlike),
             b"LIKES" => return parse_article(fields).map(Self::Likes),
             _ => return Err(RequestError::UnknownCommand),
         }
@@ -108,6 +114,15 @@ impl<'a> Request<'a> {
             })
         })
     }
+}
+
+/// An article that clients count: not one of the servers' own.
+fn parse_own_article(fields: Fields<'_>) -> Result<&[u8], RequestError> {
+    let article = parse_article(fields)?;
+    if article.starts_with(SERVERS_ARTICLES) {
+        return Err(RequestError::ArticleReserved);
+    }
+    Ok(article)
 }
 
 /// The one field behind a command about likes.
@@ -272,6 +287,14 @@ mod tests {
             let long = format!("{command} {}", "a".repeat(256));
             check_refused(long.as_bytes(), E::ArticleTooLong);
         }
+        for command in ["LIKE", "UNLIKE"] {
+            check_refused(
+                format!("{command} wherd/calls").as_bytes(),
+                E::ArticleReserved,
+            );
+        }
+        let asked = Request::parse(b"LIKES wherd/calls");
+        assert_eq!(asked, Ok(Request::Likes(b"wherd/calls")));
         check_refused(b"like Zeus", E::UnknownCommand);
         check_refused(b"LIKED Zeus", E::UnknownCommand);
         check_refused(b"", E::Blank);

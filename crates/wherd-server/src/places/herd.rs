@@ -7,6 +7,7 @@ use crate::telemetry::{Level, Value};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use wherd_core::Vote;
+use wherd_proto::SERVERS_ARTICLES;
 use wherd_proxy::provider::Service;
 use wherd_proxy::{Budget, Event, Failure, Observer, Spent};
 
@@ -32,10 +33,11 @@ struct HerdBudget {
 }
 
 impl HerdBudget {
-    /// What is liked for each call of a day (UTC). It has spaces, as no article that a client can
-    /// name has.
+    /// What is liked for each call of a day (UTC): `wherd/calls/google/2026-11-22`. Clients may ask
+    /// for it, and not count in it.
     fn article(&self) -> String {
-        format!("calls of {} on {}", self.account, today())
+        let prefix = String::from_utf8_lossy(SERVERS_ARTICLES);
+        format!("{prefix}calls/{}/{}", self.account, today())
     }
 
     fn own_count(&self, article: &str, more: u64) -> u64 {

@@ -112,6 +112,7 @@ pub(crate) fn settled(mut command: Command, folder: &Path) -> Command {
     command
         .current_dir(folder)
         .env_remove("WHERD_CONFIG")
+        .env_remove("WHERD_PLACES_KEY")
         .env("XDG_CONFIG_HOME", folder)
         .env("NO_COLOR", "1")
         .env("LC_ALL", "C.UTF-8")

@@ -13,6 +13,7 @@ mod limits;
 mod places;
 mod policy;
 mod protocol;
+mod providers;
 mod reload;
 mod repair;
 mod sim;
@@ -33,6 +34,7 @@ fn wherd(folder: &Path, arguments: &[&str]) -> Command {
         .current_dir(folder)
         .args(arguments)
         .env_remove("WHERD_CONFIG")
+        .env_remove("WHERD_PLACES_KEY")
         .env("XDG_CONFIG_HOME", folder)
         .env("NO_COLOR", "1")
         .env("LC_ALL", "C.UTF-8")
