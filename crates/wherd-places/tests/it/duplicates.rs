@@ -235,3 +235,29 @@ fn places_of_another_data_set_are_left_alone() {
     writer.add_outline(cafe(100, "+0+0"), theirs, HOUSE);
     assert_eq!(writer.settle().merged_count, 0);
 }
+
+#[test]
+fn what_was_left_out_leaves_no_trace() {
+    let file = |first: Option<Place>| {
+        let mut writer = IndexWriter::new();
+        let source = writer.add_source(source()).expect("there is room");
+        writer.add(cafe(1, "+0+0"), source);
+        if let Some(first) = first {
+            writer.add(first, source);
+        }
+        let museum = Place {
+            types: ["museum", "establishment"].map(str::to_owned).to_vec(),
+            ..cafe(2, "+1+1")
+        };
+        writer.add(museum, source);
+        writer.settle();
+        writer.finish().expect("there is room")
+    };
+    let repeated = Place {
+        name: "only here".to_owned(),
+        types: vec!["zoo".to_owned()],
+        opening_hours: "24/7".to_owned(),
+        ..cafe(1, "+60+25")
+    };
+    assert_eq!(file(Some(repeated)), file(None));
+}
