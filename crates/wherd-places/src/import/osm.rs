@@ -471,6 +471,19 @@ mod tests {
     }
 
     #[test]
+    fn a_town_with_a_boundary_is_its_node() {
+        let town = [("name", "A"), ("place", "town")];
+        let boundary = [("type", "boundary"), ("name", "A"), ("place", "town")];
+        let members = [(Member::Node(10), "label"), (Member::Node(11), "")];
+        let ids = |nodes: &[(i64, &[_])]| {
+            let streets = streets_of(&[], &boundary, &members, nodes).into_iter();
+            streets.map(|(id, _)| id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&[(10, &town), (11, &[])]), ["osm:n10"]);
+        assert_eq!(ids(&[(10, &[]), (11, &[])]), ["osm:r1"]);
+    }
+
+    #[test]
     fn an_outline_whose_nodes_are_elsewhere_is_left_out() {
         let shop = [("name", "A"), ("shop", "books")];
         let ways: [(u64, &[_], &[_]); 2] = [(1, &shop, &[10, 99]), (2, &shop, &[98, 99])];
