@@ -383,12 +383,14 @@ mod tests {
     use super::*;
     use crate::Index;
 
+    type TagList<'a> = &'a [(&'a str, &'a str)];
+
     /// Streets by the ids of places, of ways, relations and nodes that a file may have.
     fn streets_of(
-        ways: &[(u64, &[(&str, &str)], &[i64])],
-        relation: &[(&str, &str)],
+        ways: &[(u64, TagList<'_>, &[i64])],
+        relation: TagList<'_>,
         members: &[(Member, &str)],
-        nodes: &[(i64, &[(&str, &str)])],
+        nodes: &[(i64, TagList<'_>)],
     ) -> Vec<(String, String)> {
         let mut writer = IndexWriter::new();
         let mut outlines = Outlines::new(&mut writer).expect("there is room");
