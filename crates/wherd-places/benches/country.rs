@@ -1,7 +1,7 @@
 //! What it costs to search, open and write a country's places, and to tell whether they are open.
 //!
 //! The places are made up, around the towns of Germany as people live in them: three million, of
-//! which about a hundred thousand are within 50 km of the capital.
+//! which some 300,000 are within 50 km of the capital.
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::hint::black_box;
