@@ -261,3 +261,43 @@ fn what_was_left_out_leaves_no_trace() {
     };
     assert_eq!(file(Some(repeated)), file(None));
 }
+
+/// Takes a number of bytes and no more.
+struct Full(usize);
+
+impl std::io::Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self
+            .0
+            .checked_sub(bytes.len())
+            .ok_or(std::io::ErrorKind::StorageFull)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_file_is_written_as_it_is_made() {
+    let writer = || {
+        let mut writer = IndexWriter::new();
+        let source = writer.add_source(source()).expect("there is room");
+        (0..100).for_each(|key| writer.add(cafe(key, "+1+1"), source));
+        writer
+    };
+    let expected = writer().finish().expect("there is room");
+    let mut bytes = Vec::new();
+    let written = writer().finish_to(&mut bytes).expect("memory takes it");
+    assert_eq!(bytes, expected);
+    assert_eq!(written.place_count, 100);
+    assert_eq!(written.byte_count, bytes.len() as u64);
+    let error = writer()
+        .finish_to(Full(bytes.len() - 1))
+        .expect_err("it is full");
+    assert!(
+        error.to_string().starts_with("cannot write the places: "),
+        "{error}"
+    );
+}
