@@ -140,11 +140,13 @@ pub(crate) fn encode_node(node: &tree::Node) -> [u8; NODE_LEN] {
     bytes
 }
 
+#[inline]
 pub(crate) fn decode_point(bytes: &[u8; POINT_LEN]) -> ([i32; 3], u16) {
     let point = [i32_at(bytes, 0), i32_at(bytes, 4), i32_at(bytes, 8)];
     (point, u16_at(bytes, 12))
 }
 
+#[inline]
 pub(crate) fn decode_node(bytes: &[u8; NODE_LEN]) -> tree::Node {
     tree::Node {
         min: [i32_at(bytes, 0), i32_at(bytes, 4), i32_at(bytes, 8)],
@@ -159,24 +161,29 @@ pub(crate) fn put(bytes: &mut [u8], at: usize, value: &[u8]) {
 }
 
 /// Reads a field of a fixed layout: `at` is a constant that lies within `bytes`.
+#[inline]
 pub(crate) fn array_at<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
     let mut array = [0; N];
     array.copy_from_slice(&bytes[at..at + N]);
     array
 }
 
+#[inline]
 pub(crate) fn u16_at(bytes: &[u8], at: usize) -> u16 {
     u16::from_le_bytes(array_at(bytes, at))
 }
 
+#[inline]
 pub(crate) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(array_at(bytes, at))
 }
 
+#[inline]
 pub(crate) fn i32_at(bytes: &[u8], at: usize) -> i32 {
     i32::from_le_bytes(array_at(bytes, at))
 }
 
+#[inline]
 pub(crate) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(array_at(bytes, at))
 }

@@ -213,3 +213,43 @@ fn population(tags: Tags<'_>) -> Option<f64> {
 pub fn crowd_discount(better_count: usize) -> u16 {
     (150.0 * (1.0 + better_count as f64).log2()) as u16
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(tags: &[(&str, &str)], street: &str, city: &str) {
+        let of_shop = [("name", "A"), ("shop", "books")];
+        let tags = [&of_shop, tags].concat();
+        let described = describe(Tags(&tags)).expect("it is a shop with a name");
+        assert_eq!(
+            (described.street.as_str(), described.city.as_str()),
+            (street, city)
+        );
+    }
+
+    #[test]
+    fn an_address_is_tagged_in_many_ways() {
+        check(
+            &[("addr:street", "A"), ("addr:housenumber", "1")],
+            "A 1",
+            "",
+        );
+        check(&[("addr:street", " A "), ("addr:city", " B ")], "A", "B");
+        check(&[("addr:place", "A"), ("addr:housenumber", "1")], "A 1", "");
+        check(
+            &[("contact:street", "A"), ("contact:housenumber", "1")],
+            "A 1",
+            "",
+        );
+        check(&[("contact:street", "A"), ("contact:city", "B")], "A", "B");
+        check(
+            &[("addr:full", "1 A, B"), ("addr:housenumber", "1")],
+            "1 A, B",
+            "",
+        );
+        check(&[("addr:street", ""), ("addr:full", "1 A")], "1 A", "");
+        check(&[("addr:housenumber", "1"), ("addr:suburb", "B")], "", "B");
+        check(&[("addr:city", "B"), ("addr:suburb", "C")], "", "B");
+    }
+}

@@ -40,8 +40,62 @@ impl Rank {
     }
 }
 
-/// A node that is yet to be opened: its worth, its level and its number within the level.
-type Waiting = Reverse<(u128, usize, usize)>;
+/// A node that is yet to be opened, the best first.
+///
+/// One number, as most of a search is to compare them: a bound of the node's worth (8 bytes), its
+/// level (4) and its number within the level (4).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Waiting(Reverse<u128>);
+
+/// How many bits of a worth a bound leaves out: a worth has 80 at most.
+const BOUND_SHIFT: u32 = 16;
+
+impl Waiting {
+    const fn new(worth: u128, level: usize, number: usize) -> Self {
+        let node = (level as u128) << 32 | number as u128;
+        Self(Reverse((worth >> BOUND_SHIFT) << 64 | node))
+    }
+
+    /// Nothing below the node is worth less.
+    const fn bound(self) -> u128 {
+        (self.0.0 >> 64) << BOUND_SHIFT
+    }
+
+    const fn level(self) -> usize {
+        (self.0.0 >> 32) as u32 as usize
+    }
+
+    const fn number(self) -> usize {
+        self.0.0 as u32 as usize
+    }
+}
+
+/// What waits, and the one that came last and best, which mostly is the next: it need not go
+/// through the heap.
+struct Queue {
+    next: Option<Waiting>,
+    others: BinaryHeap<Waiting>,
+}
+
+impl Queue {
+    fn push(&mut self, node: Waiting) {
+        match &mut self.next {
+            None => self.next = Some(node),
+            Some(next) if node > *next => self.others.push(std::mem::replace(next, node)),
+            Some(_) => self.others.push(node),
+        }
+    }
+
+    fn pop(&mut self) -> Option<Waiting> {
+        let Some(next) = self.next.take() else {
+            return self.others.pop();
+        };
+        match self.others.peek_mut() {
+            Some(mut best) if *best > next => Some(std::mem::replace(&mut *best, next)),
+            _ => Some(next),
+        }
+    }
+}
 
 /// The best places within the circle, the best first.
 pub(crate) fn search<'a>(inner: &'a Inner, query: &Query) -> Vec<Candidate<'a>> {
@@ -54,13 +108,17 @@ pub(crate) fn search<'a>(inner: &'a Inner, query: &Query) -> Vec<Candidate<'a>> 
     let mut best = BinaryHeap::new();
     let (points, _) = inner.section(&inner.opened.points).as_chunks();
     let nodes = Nodes::of(inner);
-    let mut waiting: BinaryHeap<Waiting> = BinaryHeap::with_capacity(64);
+    let mut waiting = Queue {
+        next: None,
+        others: BinaryHeap::with_capacity(256),
+    };
     nodes.push(root_level, 0..1, query, None, &mut waiting);
-    while let Some(Reverse((worth, level, number))) = waiting.pop() {
+    while let Some(node) = waiting.pop() {
         let limit = worst_kept(&best, query.bound);
-        if limit.is_some_and(|limit| worth > limit) {
+        if limit.is_some_and(|limit| node.bound() > limit) {
             break;
         }
+        let (level, number) = (node.level(), node.number());
         if level == 0 {
             keep_best_of_leaf(inner, points, number, query, &mut best);
         } else {
@@ -86,18 +144,21 @@ fn keep_best_of_leaf<'a>(
     best: &mut BinaryHeap<Candidate<'a>>,
 ) {
     let start = leaf * LEAF_LEN;
+    let mut limit = worst_kept(best, query.bound);
     for (number, bytes) in (start..).zip(points.iter().skip(start).take(LEAF_LEN)) {
         let (point, weight) = layout::decode_point(bytes);
         let chord2 = sphere::chord2(query.centre, point);
-        if chord2 > query.max_chord2 {
+        let worth = query.rank.worth(weight, chord2);
+        if chord2 > query.max_chord2 || limit.is_some_and(|limit| worth > limit) {
             continue;
         }
         let candidate = Candidate {
-            worth: query.rank.worth(weight, chord2),
+            worth,
             chord2,
             place: PlaceRef::new(inner, number),
         };
         keep(candidate, query.bound, best);
+        limit = worst_kept(best, query.bound);
     }
 }
 
@@ -133,19 +194,18 @@ impl<'a> Nodes<'a> {
         numbers: std::ops::Range<usize>,
         query: &Query,
         limit: Option<u128>,
-        waiting: &mut BinaryHeap<Waiting>,
+        waiting: &mut Queue,
     ) {
         let level_start: usize = self.level_lens[..level].iter().sum();
         let end = numbers.end.min(self.level_lens[level]);
-        for number in numbers.start..end {
-            let Some(bytes) = self.nodes.get(level_start + number) else {
-                return;
-            };
+        let range = level_start + numbers.start..level_start + end;
+        let nodes = self.nodes.get(range).unwrap_or_default();
+        for (number, bytes) in (numbers.start..).zip(nodes) {
             let node = layout::decode_node(bytes);
             let chord2 = node.chord2(query.centre);
             let worth = query.rank.worth(node.max_weight, chord2);
             if chord2 <= query.max_chord2 && limit.is_none_or(|limit| worth <= limit) {
-                waiting.push(Reverse((worth, level, number)));
+                waiting.push(Waiting::new(worth, level, number));
             }
         }
     }

@@ -358,6 +358,42 @@ impl IndexWriter {
         *is_left_out = 1;
     }
 
+    /// Numbers what places share anew, as it first comes in the file, without what no place has: the
+    /// file depends on its places and not on what was left out.
+    fn renumber(&mut self, order: &[([i32; 3], u32)]) {
+        let mut namespaces = Renumbered::of(&self.namespaces.in_order);
+        let mut type_sets = Renumbered::of(&self.type_sets.in_order);
+        let mut time_zones = Renumbered::of(&self.time_zones.in_order);
+        for (_, number) in order {
+            let record = &mut self.records[*number as usize];
+            let namespace = namespaces.number_of(usize::from(record[record::NAMESPACE]));
+            record[record::NAMESPACE] = namespace as u8;
+            let set = usize::from(layout::u16_at(record, record::TYPE_SET));
+            let set = type_sets.number_of(set) as u16;
+            layout::put(record, record::TYPE_SET, &set.to_le_bytes());
+            let zone = usize::from(layout::u16_at(record, record::TIME_ZONE));
+            if let Some(zone) = zone.checked_sub(1) {
+                let zone = time_zones.number_of(zone) as u16 + 1;
+                layout::put(record, record::TIME_ZONE, &zone.to_le_bytes());
+            }
+        }
+        let mut types = Renumbered::of(&self.types.in_order);
+        let sets = type_sets.in_order().map(|set| {
+            let numbers = set
+                .iter()
+                .map(|number| types.number_of(usize::from(*number)) as u16);
+            numbers.collect()
+        });
+        let sets: Vec<Vec<u16>> = sets.collect();
+        let types = types.in_order().cloned().collect();
+        let namespaces = namespaces.in_order().cloned().collect();
+        let time_zones = time_zones.in_order().cloned().collect();
+        self.type_sets.in_order = sets;
+        self.types.in_order = types;
+        self.namespaces.in_order = namespaces;
+        self.time_zones.in_order = time_zones;
+    }
+
     fn tables(&self) -> Vec<u8> {
         let mut tables = Vec::new();
         let sources = self.sources.iter();
@@ -407,14 +443,15 @@ impl Laid {
             return Err(error);
         }
         writer.texts.close();
-        let tables = writer.tables();
-        let records = writer.records;
         let mut order: Vec<_> = (0..)
-            .zip(&records)
+            .zip(&writer.records)
             .filter(|(_, record)| record[IS_LEFT_OUT] == 0)
             .map(|(number, record)| (layout::point_of_record(record).0, number))
             .collect();
         tree::arrange(&mut order);
+        writer.renumber(&order);
+        let tables = writer.tables();
+        let records = writer.records;
         let weight = |number: u32| layout::u16_at(&records[number as usize], record::WEIGHT);
         let points = order
             .iter()
@@ -598,5 +635,36 @@ impl<T: Clone + Eq + std::hash::Hash> Numbered<T> {
         self.in_order.push(value.to_owned());
         self.numbers.insert(value.to_owned(), number);
         number
+    }
+}
+
+/// New numbers for values, as they first come.
+struct Renumbered<'a, T> {
+    values: &'a [T],
+    /// By old number; `usize::MAX` for those that did not come.
+    numbers: Vec<usize>,
+    old_numbers: Vec<usize>,
+}
+
+impl<'a, T> Renumbered<'a, T> {
+    fn of(values: &'a [T]) -> Self {
+        Self {
+            values,
+            numbers: vec![usize::MAX; values.len()],
+            old_numbers: Vec::new(),
+        }
+    }
+
+    fn number_of(&mut self, old_number: usize) -> usize {
+        let number = &mut self.numbers[old_number];
+        if *number == usize::MAX {
+            *number = self.old_numbers.len();
+            self.old_numbers.push(old_number);
+        }
+        *number
+    }
+
+    fn in_order(&self) -> impl Iterator<Item = &'a T> {
+        self.old_numbers.iter().map(|number| &self.values[*number])
     }
 }

@@ -9,7 +9,7 @@ use wherd_proto::Position;
 const COUNTRY: [f64; 4] = [47.3, 5.9, 55.0, 15.0];
 
 /// The middle of its largest town.
-pub fn capital() -> Position {
+pub(crate) fn capital() -> Position {
     Position::from_degrees(52.52, 13.405).expect("on the earth")
 }
 
@@ -33,14 +33,14 @@ const HOURS: [&str; 4] = [
 ];
 
 /// The same numbers on each run (xorshift).
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    pub const fn new(seed: u64) -> Self {
+    pub(crate) const fn new(seed: u64) -> Self {
         Self(seed | 1)
     }
 
-    pub const fn below(&mut self, limit: u64) -> u64 {
+    pub(crate) const fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -55,14 +55,14 @@ impl Dice {
 }
 
 /// Positions where people live.
-pub struct Towns {
+pub(crate) struct Towns {
     /// Inhabitants of all towns up to each, and where it is.
     towns: Vec<(u64, f64, f64)>,
     dice: Dice,
 }
 
 impl Towns {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         let mut inhabitants = 0;
         let [south, west, north, east] = COUNTRY;
         let mut towns = Vec::new();
@@ -81,7 +81,7 @@ impl Towns {
         }
     }
 
-    pub fn next_position(&mut self) -> Position {
+    pub(crate) fn next_position(&mut self) -> Position {
         let inhabitants = self.towns.last().map_or(1, |town| town.0);
         let one = self.dice.below(inhabitants);
         let town = self.towns.partition_point(|town| town.0 <= one);
@@ -95,7 +95,7 @@ impl Towns {
     }
 }
 
-pub fn place(number: u64, position: Position, dice: &mut Dice) -> Place {
+pub(crate) fn place(number: u64, position: Position, dice: &mut Dice) -> Place {
     let kind = dice.below(8).min(dice.below(8)) as usize;
     let (kind, weight) = KINDS[kind];
     let types = [kind, "point_of_interest", "establishment"];
@@ -119,7 +119,7 @@ pub fn place(number: u64, position: Position, dice: &mut Dice) -> Place {
     }
 }
 
-pub fn source(writer: &mut IndexWriter) -> SourceNumber {
+pub(crate) fn source(writer: &mut IndexWriter) -> SourceNumber {
     writer
         .add_source(Source {
             name: "made up".to_owned(),
@@ -130,7 +130,7 @@ pub fn source(writer: &mut IndexWriter) -> SourceNumber {
 }
 
 /// A writer with places, not settled.
-pub fn writer_of(count: u64) -> IndexWriter {
+pub(crate) fn writer_of(count: u64) -> IndexWriter {
     let mut writer = IndexWriter::new();
     let source = source(&mut writer);
     let mut towns = Towns::new(2026);
@@ -142,7 +142,7 @@ pub fn writer_of(count: u64) -> IndexWriter {
 }
 
 /// A places file.
-pub fn file_of(count: u64) -> Vec<u8> {
+pub(crate) fn file_of(count: u64) -> Vec<u8> {
     let mut writer = writer_of(count);
     writer.settle();
     writer.finish().expect("there is room")

@@ -363,3 +363,119 @@ impl Visitor for Points<'_> {
         self.node_count += 1;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Index;
+
+    type TagList<'a> = &'a [(&'a str, &'a str)];
+
+    /// Streets by the ids of places, of ways, relations and nodes that a file may have.
+    fn streets_of(
+        ways: &[(u64, TagList<'_>, &[i64])],
+        relation: TagList<'_>,
+        members: &[(Member, &str)],
+        nodes: &[(i64, TagList<'_>)],
+    ) -> Vec<(String, String)> {
+        let mut writer = IndexWriter::new();
+        let mut outlines = Outlines::new(&mut writer).expect("there is room");
+        for (id, tags, nodes) in ways {
+            let (id, tags) = (*id, &tags.to_vec());
+            outlines.way(&Way { id, tags, nodes });
+        }
+        outlines.relation(&Relation {
+            id: 1,
+            tags: &relation.to_vec(),
+            members,
+        });
+        outlines.find_streets();
+        let mut points = Points::of(outlines);
+        for (id, tags) in nodes {
+            points.node(*id, (*id as i32, 0), &tags.to_vec());
+        }
+        points.place_outlines();
+        let file = writer.finish().expect("there is room");
+        let index = Index::from_bytes(file).expect("it was written so");
+        let places = index.places();
+        let mut streets: Vec<_> = places
+            .map(|place| (place.id().to_string(), place.street().to_owned()))
+            .collect();
+        streets.sort();
+        streets
+    }
+
+    #[test]
+    fn a_relation_tells_its_houses_their_street() {
+        let shop = [("name", "A"), ("shop", "books"), ("addr:housenumber", "7")];
+        let no_number = [("name", "B"), ("shop", "books")];
+        let own_street = [
+            ("name", "C"),
+            ("shop", "books"),
+            ("addr:street", "Own Street"),
+        ];
+        let street = [("type", "associatedStreet"), ("name", "Main Street")];
+        let members = [
+            (Member::Way(1), "house"),
+            (Member::Way(2), "house"),
+            (Member::Way(3), "house"),
+            (Member::Way(4), "street"),
+            (Member::Node(50), "house"),
+        ];
+        let ways: [(u64, &[_], &[_]); 4] = [
+            (1, &shop, &[10, 11]),
+            (2, &no_number, &[10, 12]),
+            (3, &own_street, &[12]),
+            (4, &no_number, &[12]),
+        ];
+        let nodes: [(i64, &[_]); 5] = [(10, &[]), (11, &[]), (12, &[]), (50, &shop), (51, &shop)];
+        let streets = streets_of(&ways, &street, &members, &nodes);
+        let expected = [
+            ("osm:n50", "Main Street 7"),
+            ("osm:n51", ""),
+            ("osm:w1", "Main Street 7"),
+            ("osm:w2", "Main Street"),
+            ("osm:w3", "Own Street"),
+            ("osm:w4", ""),
+        ];
+        assert_eq!(
+            streets,
+            expected.map(|(id, street)| (id.to_owned(), street.to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_street_without_a_name_tells_nothing() {
+        let shop = [("name", "A"), ("shop", "books")];
+        let ways: [(u64, &[_], &[_]); 1] = [(1, &shop, &[10])];
+        let members = [(Member::Way(1), "house")];
+        for street in [
+            &[("type", "street"), ("name", " ")][..],
+            &[("type", "street")],
+        ] {
+            let streets = streets_of(&ways, street, &members, &[(10, &[])]);
+            assert_eq!(streets, [("osm:w1".to_owned(), String::new())]);
+        }
+    }
+
+    #[test]
+    fn a_town_with_a_boundary_is_its_node() {
+        let town = [("name", "A"), ("place", "town")];
+        let boundary = [("type", "boundary"), ("name", "A"), ("place", "town")];
+        let members = [(Member::Node(10), "label"), (Member::Node(11), "")];
+        let ids = |nodes: &[(i64, &[_])]| {
+            let streets = streets_of(&[], &boundary, &members, nodes).into_iter();
+            streets.map(|(id, _)| id).collect::<Vec<_>>()
+        };
+        assert_eq!(ids(&[(10, &town), (11, &[])]), ["osm:n10"]);
+        assert_eq!(ids(&[(10, &[]), (11, &[])]), ["osm:r1"]);
+    }
+
+    #[test]
+    fn an_outline_whose_nodes_are_elsewhere_is_left_out() {
+        let shop = [("name", "A"), ("shop", "books")];
+        let ways: [(u64, &[_], &[_]); 2] = [(1, &shop, &[10, 99]), (2, &shop, &[98, 99])];
+        let streets = streets_of(&ways, &[], &[], &[(10, &[])]);
+        assert_eq!(streets, [("osm:w1".to_owned(), String::new())]);
+    }
+}

@@ -211,6 +211,9 @@ impl IndexWriter {
             take(record::OPENING_HOURS, 4);
             take(record::TIME_ZONE, 2);
         }
+        if kept_record[record::BUSINESS_STATUS] == 0 {
+            take(record::BUSINESS_STATUS, 1);
+        }
         // Of two that do not contradict each other, the longer one has the number.
         let len = |record| self.text_in(record, record::STREET).len();
         if len(&other_record) > len(&kept_record) {

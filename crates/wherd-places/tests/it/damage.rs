@@ -111,6 +111,20 @@ fn a_damaged_file_opens_at_once_and_is_told_when_it_is_verified() {
         ),
         "{error}"
     );
+    // What many places share is looked at when the file is opened.
+    let mut bytes = FILE.clone();
+    bytes[140] ^= 1;
+    let error = Index::open_unverified(bytes).expect_err("it is damaged");
+    assert!(
+        matches!(
+            error,
+            IndexError::WrongChecksum {
+                section: "tables",
+                ..
+            }
+        ),
+        "{error}"
+    );
     let index = Index::open_unverified(FILE.clone()).expect("it is whole");
     assert_eq!(index.verify(), Ok(()));
 }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod document;
+mod duplicates;
 mod embedded;
 mod import;
 mod nearby;
