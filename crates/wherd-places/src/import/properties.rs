@@ -143,6 +143,7 @@ fn describe(properties: &Properties<'_>, name: &str) -> Result<(Described, KindI
     let described = Described {
         name: name.to_owned(),
         street: street(properties),
+        house_number: String::new(),
         city: String::new(),
         opening_hours: String::new(),
         business_status: (!category.is_political()).then_some(status),
