@@ -16,6 +16,8 @@ mod csv;
 mod detect;
 mod geojson;
 mod geonames;
+#[cfg(feature = "parquet")]
+mod parquet;
 
 mod categories;
 mod middle;
@@ -28,6 +30,8 @@ pub use detect::{Format, Unknown, detect};
 pub use geojson::geojson;
 pub use geonames::geonames;
 pub use osm::osm;
+#[cfg(feature = "parquet")]
+pub use parquet::parquet;
 pub use rows::{At, TableCounts, TableError, TableOptions};
 
 use crate::writer::TooMany;

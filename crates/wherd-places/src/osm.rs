@@ -196,7 +196,5 @@ pub(crate) fn kind_of_word(word: &str) -> Option<(&'static [&'static str], u16)>
     let is_type = |kind: &&Kind| kind.types.first() == Some(&word);
     let found = KINDS.iter().find(is_type);
     let found = found.or_else(|| KINDS.iter().find(|kind| kind.is_named(word)));
-    found
-        .filter(|kind| !kind.types.is_empty())
-        .map(|kind| (kind.types, kind.weight))
+    found.map(|kind| (kind.types, kind.weight))
 }

@@ -216,7 +216,7 @@ static ENDINGS: &[(&str, &str)] = &[
     ("restaurant", "restaurant"), ("steakhouse", "restaurant"), ("joint", "fast_food"), ("cafe", "cafe"), ("pub", "pub"),
     ("bar", "bar"), ("brewery", "bar"), ("bakery", "bakery"), ("hotel", "hotel"), ("motel", "motel"), ("hostel", "hostel"), ("museum", "museum"),
     ("gallery", "gallery"), ("theater", "theatre"), ("theatre", "theatre"), ("stadium", "stadium"), ("park", "park"), ("garden", "garden"),
-    ("beach", "beach"), ("gym", "fitness_centre"), ("pool", "swimming_pool"), ("airport", "aerodrome"), ("station", "public_transport_station"),
+    ("beach", "beach"), ("gym", "fitness_centre"), ("pool", "swimming_pool"), ("airport", "aerodrome"), ("station", "transit_station"),
     ("university", "university"), ("college", "university"), ("school", "school"), ("church", "place_of_worship"), ("temple", "place_of_worship"), ("mosque", "place_of_worship"),
     ("hospital", "hospital"), ("clinic", "clinic"), ("doctor", "doctors"), ("dentist", "dentist"), ("pharmacy", "pharmacy"), ("bank", "bank"),
     ("market", "marketplace"), ("mall", "mall"), ("dealer", "car"), ("dealership", "car"), ("salon", "beauty"), ("spa", "sauna"), ("lawyer", "lawyer"), ("law", "lawyer"), ("attorney", "lawyer"),

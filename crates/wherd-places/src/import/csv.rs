@@ -184,6 +184,7 @@ impl<R: Read> Records<R> {
 
     /// Reads the next row; `false` where there is none left.
     fn next(&mut self) -> Result<bool, TableError> {
+        self.skip_line_ends()?;
         self.at = self.text.position().at_line();
         let (mut bytes_len, mut ends_len, mut is_begun) = (0, 0, false);
         loop {
@@ -225,6 +226,19 @@ impl<R: Read> Records<R> {
                 }
                 ReadRecordResult::End => return Ok(false),
             }
+        }
+    }
+
+    /// Goes on to a line that has something, so that a row's line is told right.
+    fn skip_line_ends(&mut self) -> Result<(), TableError> {
+        loop {
+            let input = self.text.fill_buf()?;
+            let is_end = |byte: &&u8| matches!(byte, b'\r' | b'\n');
+            let count = input.iter().take_while(is_end).count();
+            if count == 0 {
+                return Ok(());
+            }
+            self.text.consume(count);
         }
     }
 

@@ -51,7 +51,7 @@ pub fn geojson(
     };
     let mut is_sequence = false;
     while input.skip_between()? {
-        let at = reading.at();
+        let (at, begin) = (reading.at(), reading.position.get());
         reading.allow(MAX_FEATURE_BYTES);
         let mut deserializer = serde_json::Deserializer::from_reader(&mut input);
         let read = Object {
@@ -60,7 +60,12 @@ pub fn geojson(
         }
         .deserialize(&mut deserializer);
         match read {
-            Ok(kind) => is_sequence |= kind == Kind::Feature,
+            Ok(Kind::Feature) => {
+                is_sequence = true;
+                let is_line = reading.position.get().is_same_line(begin);
+                reading.is_line.set(is_line && context.rows.is_skipping());
+            }
+            Ok(Kind::Collection) => {}
             Err(error) => {
                 let error = context.what_failed(error);
                 let is_line = is_sequence && context.rows.is_skipping();
@@ -80,6 +85,8 @@ struct Reading {
     position: Cell<LinePosition>,
     /// How many bytes may be read before something has to be done with them.
     left: Cell<u64>,
+    /// Whether a line is all that is read: a bad one does not take those after it with it then.
+    is_line: Cell<bool>,
 }
 
 impl Reading {
@@ -87,6 +94,7 @@ impl Reading {
         Self {
             position: Cell::new(position),
             left: Cell::new(MAX_FEATURE_BYTES),
+            is_line: Cell::new(false),
         }
     }
 
@@ -143,7 +151,17 @@ impl<R: Read> Input<'_, R> {
 
 impl<R: Read> Read for Input<'_, R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let byte_count = self.text.read(into)?;
+        let mut available = self.text.fill_buf()?;
+        if self.reading.is_line.get() {
+            let end = available
+                .iter()
+                .take(into.len())
+                .position(|byte| *byte == b'\n');
+            available = &available[..end.unwrap_or(available.len())];
+        }
+        let byte_count = available.len().min(into.len());
+        into[..byte_count].copy_from_slice(&available[..byte_count]);
+        self.text.consume(byte_count);
         let left = self.reading.left.get().checked_sub(byte_count as u64);
         self.reading.position.set(self.text.position());
         let Some(left) = left else {

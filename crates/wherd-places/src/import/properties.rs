@@ -32,7 +32,9 @@ const TYPES: &[&str] = &[
     "category",
     "categories",
     "categories.primary",
+    "taxonomy.primary",
     "basic_category",
+    "fsq_category_labels",
     "kind",
     "google_type",
     "class",
@@ -132,7 +134,9 @@ fn describe(properties: &Properties<'_>, name: &str) -> Result<(Described, KindI
     let words = TYPES
         .iter()
         .filter_map(|key| properties.get(&[key]))
-        .flat_map(|words| words.split([';', '|', ',', '>']));
+        .flat_map(|words| words.split([';', '|', ',']))
+        // Foursquare goes from the general to the special.
+        .flat_map(|words| words.rsplit('>'));
     let category = category_of(words);
     let status = business_status(properties.get(STATUS).unwrap_or_default());
     let kind = if category.is_known {

@@ -68,6 +68,10 @@ impl LinePosition {
         At::Line(self.line)
     }
 
+    pub(super) const fn is_same_line(self, other: Self) -> bool {
+        self.line == other.line
+    }
+
     pub(super) const fn is_at_start_of_line(self) -> bool {
         self.byte == 1
     }
@@ -93,7 +97,8 @@ impl<R: Read> Text<R> {
             offset: 0,
             position: LinePosition::START,
         };
-        while text.raw.len() < 4 && !text.is_ended {
+        // A pipe may give a few bytes at a time, and the beginning is looked at as a whole.
+        while text.raw.len() < CHUNK_BYTES && !text.is_ended {
             text.read_more()?;
         }
         if text.raw.is_empty() {

@@ -4,6 +4,9 @@ mod damage;
 mod document;
 mod embedded;
 mod import;
+#[cfg(feature = "parquet")]
+mod import_parquet;
+mod import_tables;
 mod nearby;
 
 use wherd_places::writer::IndexWriter;
