@@ -124,6 +124,24 @@ impl<R: Read> Text<R> {
         Ok(self.fill_buf()?)
     }
 
+    /// The next byte without taking it, where one is at hand: a parser of JSON takes each by itself.
+    #[inline]
+    pub(super) fn at_hand(&self) -> Option<u8> {
+        self.out.get(self.out_at).copied()
+    }
+
+    /// Takes the byte that was at hand.
+    #[inline]
+    pub(super) fn take_at_hand(&mut self, byte: u8) {
+        self.out_at += 1;
+        if byte == b'\n' {
+            self.position.line += 1;
+            self.position.byte = 1;
+        } else {
+            self.position.byte += 1;
+        }
+    }
+
     /// Reads a line without its end into `line`; `false` where there is none left.
     pub(super) fn read_line(&mut self, line: &mut Vec<u8>) -> Result<bool, TableError> {
         line.clear();
