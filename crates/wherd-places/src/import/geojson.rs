@@ -153,14 +153,13 @@ impl<R: Read> Read for Input<'_, R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         if let ([into], Some(byte), left @ 1..) =
             (&mut *into, self.text.at_hand(), self.reading.left.get())
+            && (byte != b'\n' || !self.reading.is_line.get())
         {
-            if byte != b'\n' || !self.reading.is_line.get() {
-                *into = byte;
-                self.text.take_at_hand(byte);
-                self.reading.position.set(self.text.position());
-                self.reading.left.set(left - 1);
-                return Ok(1);
-            }
+            *into = byte;
+            self.text.take_at_hand(byte);
+            self.reading.position.set(self.text.position());
+            self.reading.left.set(left - 1);
+            return Ok(1);
         }
         let mut available = self.text.fill_buf()?;
         if self.reading.is_line.get() {

@@ -146,12 +146,12 @@ fn reason(error: &ParquetError) -> String {
 fn data_set_of(schema: &Type) -> Result<DataSet, TableError> {
     let fields = schema.get_fields();
     let has = |name: &&str| fields.iter().any(|field| field.name() == *name);
-    if ["id", "geometry", "names"].iter().all(|name| has(name)) {
+    if ["id", "geometry", "names"].iter().all(&has) {
         return Ok(DataSet::Overture);
     }
     if ["fsq_place_id", "name", "latitude", "longitude"]
         .iter()
-        .all(|name| has(name))
+        .all(has)
     {
         return Ok(DataSet::Foursquare);
     }
@@ -184,7 +184,7 @@ impl Values {
             Field::Null => {}
             Field::Str(text) => self.texts.push((key.to_owned(), text.clone())),
             Field::Bytes(bytes) if key == "geometry" => {
-                self.point = Some(point_of_wkb(bytes.data()))
+                self.point = Some(point_of_wkb(bytes.data()));
             }
             Field::Bytes(bytes) => {
                 let text = String::from_utf8_lossy(bytes.data()).into_owned();
