@@ -34,6 +34,7 @@ fn main() -> std::io::Result<()> {
         ("places_index", places_files()),
         ("osm_pbf", extracts()),
         ("document", documents()),
+        ("import_text", tables()),
     ];
     for (target, seeds) in targets {
         let folder = corpus.join(target);
@@ -1089,4 +1090,43 @@ fn documents() -> Vec<Vec<u8>> {
     let mut seeds: Vec<_> = texts.iter().map(joined).collect();
     seeds.push(b"a\xffcut \xe6\x97\xff\xc3\xff\x80\xff\xf0\x9f\xffkey".to_vec());
     seeds
+}
+
+/// Each after the byte that chooses its importer.
+fn tables() -> Vec<Vec<u8>> {
+    let line = "658225\tHelsinki\tHelsinki\tHelsingfors\t60.16952\t24.93545\tP\tPPLC\tFI\t\t01\t011\t091\t\t558457\t\t26\tEurope/Helsinki\t2024-01-01\n";
+    let feature = r#"{"type":"Feature","id":"node/5","properties":{"name":"\u00d6","amenity":"cafe"},"geometry":{"type":"Point","coordinates":[24.9,60.1]}}"#;
+    let outline = r#"{"type":"FeatureCollection","features":[{"type":"Feature","properties":{"names":{"primary":"A"},"population":5},"geometry":{"type":"Polygon","coordinates":[[[179,0],[-179,0],[180,2],[179,0]]]}},{"type":"Feature","properties":{"name":"B","types":["bar","x"]},"geometry":{"type":"GeometryCollection","geometries":[{"type":"Point","coordinates":[0,-90]}]}}]}"#;
+    let utf_16: Vec<u8> = "\u{feff}name,lat,lon\nA,1,2\n"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let (two, comma) = (line.repeat(2), line.replace("60.16952", "60,1"));
+    let sequence = format!("\u{1e}{feature}\n\u{1e}{feature}\n");
+    let texts: [(u8, &[u8]); 14] = [
+        (0, line.as_bytes()),
+        (3, two.as_bytes()),
+        (0, comma.as_bytes()),
+        (0, b"1\tA\n"),
+        (1, feature.as_bytes()),
+        (4, sequence.as_bytes()),
+        (1, outline.as_bytes()),
+        (1, br#"{"crs":{"properties":{"name":"EPSG::3857"}}}"#),
+        (1, b"{\"type\":"),
+        (
+            2,
+            b"\xef\xbb\xbfName;LAT;Long;Category\r\n\"A \"\"B\"\"\";1.5;-2;Coffee Shop\r\n",
+        ),
+        (
+            5,
+            b"name,lat,lon,id,weight\nA,-90,180,7,5\n,1,2,,\nB,nan,0,,\n",
+        ),
+        (2, b"name|lat|lon\nA|60,1|2\n"),
+        (2, b"name\tlat\tlon\n\"A\t1\t2\n"),
+        (8, &utf_16),
+    ];
+    texts
+        .iter()
+        .map(|(choice, text)| [&[*choice], *text].concat())
+        .collect()
 }

@@ -16,6 +16,7 @@ mod journal;
 mod replica;
 
 mod files;
+mod tables;
 
 pub mod pbf;
 
@@ -23,6 +24,7 @@ pub use files::{config, document, osm_pbf, places_index};
 pub use frames::{frame, vectors};
 pub use journal::journal;
 pub use replica::link;
+pub use tables::import_text;
 pub use text::{at_text, line, position, request, timestamp};
 
 /// What a decoder made of bytes.
@@ -55,4 +57,5 @@ pub const TARGETS: &[(&str, Property)] = &[
     ("places_index", places_index),
     ("osm_pbf", osm_pbf),
     ("document", document),
+    ("import_text", import_text),
 ];

@@ -12,7 +12,27 @@ mod block;
 mod outline;
 mod protobuf;
 
+mod csv;
+mod detect;
+mod geojson;
+mod geonames;
+#[cfg(feature = "parquet")]
+mod parquet;
+
+mod categories;
+mod middle;
+mod properties;
+mod rows;
+mod text;
+
+pub use csv::csv;
+pub use detect::{Format, Unknown, detect};
+pub use geojson::geojson;
+pub use geonames::geonames;
 pub use osm::{osm, source as osm_source};
+#[cfg(feature = "parquet")]
+pub use parquet::parquet;
+pub use rows::{At, TableCounts, TableError, TableOptions};
 
 use crate::writer::TooMany;
 use std::io;

@@ -214,6 +214,16 @@ pub fn crowd_discount(better_count: usize) -> u16 {
     (150.0 * (1.0 + better_count as f64).log2()) as u16
 }
 
+/// What a word of another data set means that is Google's or OpenStreetMap's too: its types and weight.
+///
+/// Google's words come first, so that `bar` is not a value of some other key.
+pub(crate) fn kind_of_word(word: &str) -> Option<(&'static [&'static str], u16)> {
+    let is_type = |kind: &&Kind| kind.types.first() == Some(&word);
+    let found = KINDS.iter().find(is_type);
+    let found = found.or_else(|| KINDS.iter().find(|kind| kind.is_named(word)));
+    found.map(|kind| (kind.types, kind.weight))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -36,6 +36,11 @@ impl Kind {
             .any(|own| *own == value || (*own == "*" && !matches!(value, "" | "no" | "vacant")))
     }
 
+    /// Whether a value is one of those that are spelt out.
+    pub(super) fn is_named(&self, value: &str) -> bool {
+        self.values.contains(&value) && value != "*"
+    }
+
     /// Whether it is a town or a part of one, and so no establishment.
     pub(super) fn is_political(&self) -> bool {
         matches!(

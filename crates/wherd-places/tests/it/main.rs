@@ -5,6 +5,9 @@ mod document;
 mod duplicates;
 mod embedded;
 mod import;
+#[cfg(feature = "parquet")]
+mod import_parquet;
+mod import_tables;
 mod nearby;
 
 use wherd_places::writer::IndexWriter;

@@ -11,6 +11,7 @@ mod journal;
 mod likes;
 mod limits;
 mod places;
+mod places_import;
 mod policy;
 mod protocol;
 mod providers;
