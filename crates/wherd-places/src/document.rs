@@ -9,6 +9,7 @@
 use crate::index::{Found, PlaceRef};
 use crate::plus_code::PlusCode;
 use std::borrow::Cow;
+use wherd_proto::Position;
 
 /// Half of the side of a point's viewport, in units of 1e-8 degree: Google's spans 0.00269966°.
 const VIEWPORT_HALF_E8: i64 = 134_983;
@@ -221,7 +222,7 @@ fn attributions<'a>(found: &[Found<'a>]) -> Vec<Cow<'a, str>> {
 impl<'a> Answer<'a> {
     /// A place of an index, without whether it is open.
     fn of_place(place: &PlaceRef<'a>) -> Self {
-        let (location, viewport) = geometry(place);
+        let (location, viewport) = geometry(place.position());
         Self {
             business_status: place.business_status().map(|status| status.as_str().into()),
             location,
@@ -297,9 +298,16 @@ impl Photo<'_> {
     }
 }
 
-/// Where a place is, and the viewport that Google gives to a point.
-fn geometry(place: &PlaceRef<'_>) -> (LatLng, Viewport) {
-    let position = place.position();
+impl Viewport {
+    /// The one that Google gives to a point.
+    #[must_use]
+    pub fn of_point(position: Position) -> Self {
+        geometry(position).1
+    }
+}
+
+/// Where a position is, and the viewport that Google gives to a point.
+fn geometry(position: Position) -> (LatLng, Viewport) {
     let latitude_e8 = i64::from(position.latitude_e7()) * 10;
     let longitude_e8 = i64::from(position.longitude_e7()) * 10;
     let at = |latitude_e8: i64, longitude_e8: i64| LatLng {

@@ -332,6 +332,34 @@ impl Shelf {
         }
     }
 
+    /// Reads a long file as a whole, on a thread of its own: what is wrong with it goes to `tell`,
+    /// and then the built-in places answer.
+    pub(crate) fn check_in_background(
+        self: &Arc<Self>,
+        config: &Config,
+        tell: impl FnOnce(&str) + Send + 'static,
+    ) {
+        let (shelf, places, mut config) = (Arc::clone(self), self.places(), config.clone());
+        if places.local.is_checked() {
+            return;
+        }
+        tokio::task::spawn_blocking(move || {
+            let Err(error) = places.local.check() else {
+                return;
+            };
+            // Somebody may have put another file there by now.
+            if Arc::ptr_eq(&shelf.places(), &places) {
+                let file = config.places.file.take().unwrap_or_default();
+                tell(&format!(
+                    "{} is damaged: {error}; the built-in places answer",
+                    file.display()
+                ));
+                // Without a file nothing can fail.
+                let _ = shelf.reload(&config);
+            }
+        });
+    }
+
     pub(crate) fn places(&self) -> Arc<Places> {
         let places = self.places.read().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(&places)

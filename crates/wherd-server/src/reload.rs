@@ -8,7 +8,7 @@ use crate::neighbour;
 use crate::node::Node;
 use crate::node::neighbours::configured;
 use crate::places::Shelf;
-use crate::run::{RunOptions, with_options};
+use crate::run::{RunOptions, check_places, with_options};
 use crate::telemetry::{Level, Value};
 use crate::watchdog::Task;
 use std::collections::BTreeMap;
@@ -176,6 +176,7 @@ impl Reloader {
             reloaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         match reloaded {
             Ok(warnings) => {
+                check_places(&self.shelf, config, &self.node);
                 for warning in &warnings {
                     let fields = [("why", warning.as_str().into())];
                     let log = &self.node.log;

@@ -334,7 +334,17 @@ fn open_places(config: &Config, node: &Arc<Node>) -> Result<Arc<Shelf>, PlacesEr
         let fields = [("why", warning.as_str().into())];
         node.log.event(Level::Warning, "places.unusable", &fields);
     }
-    Ok(Arc::new(Shelf::new(Arc::new(places), around)))
+    let shelf = Arc::new(Shelf::new(Arc::new(places), around));
+    check_places(&shelf, config, node);
+    Ok(shelf)
+}
+
+/// Has a long places file read as a whole, while it is used.
+pub(crate) fn check_places(shelf: &Arc<Shelf>, config: &Config, node: &Arc<Node>) {
+    let log = node.log.clone();
+    shelf.check_in_background(config, move |why| {
+        log.event(Level::Warning, "places.unusable", &[("why", why.into())]);
+    });
 }
 
 /// Everything that runs, until the shutdown and what is left to do after it.

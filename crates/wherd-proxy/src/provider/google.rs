@@ -112,16 +112,17 @@ fn answer(place: &Value) -> Option<Answer<'static>> {
     let level = level.and_then(|level| LEVELS.iter().position(|word| *word == level));
     let vicinity =
         text(place, "/shortFormattedAddress").or_else(|| text(place, "/formattedAddress"));
+    let location = corner("/location")?;
     Some(Answer {
         business_status: text(place, "/businessStatus").map(Into::into),
-        location: corner("/location")?,
-        viewport: viewport(corner("/viewport/high"), corner("/viewport/low")),
+        location,
+        viewport: viewport(corner("/viewport/high"), corner("/viewport/low"), location),
         icon: None,
         icon_background_color: text(place, "/iconBackgroundColor").map(Into::into),
         icon_mask_base_uri: text(place, "/iconMaskBaseUri").map(Into::into),
         name: text(place, "/displayName/text").map(Into::into),
         open_now: boolean(place, "/currentOpeningHours/openNow"),
-        photos: list(place, "/photos").take(1).map(photo).collect(),
+        photos: list(place, "/photos").take(1).filter_map(photo).collect(),
         place_id: text(place, "/id").map(Into::into),
         plus_code: place.get("plusCode").and_then(plus_codes),
         price_level: level.map(|level| level as u8),
@@ -133,25 +134,26 @@ fn answer(place: &Value) -> Option<Answer<'static>> {
     })
 }
 
+/// Without the global code it is none.
 fn plus_codes(codes: &Value) -> Option<PlusCodes<'static>> {
-    let codes = PlusCodes {
+    Some(PlusCodes {
         compound_code: text(codes, "/compoundCode").map(Into::into),
-        global_code: text(codes, "/globalCode").map(Into::into),
-    };
-    (codes != PlusCodes::default()).then_some(codes)
+        global_code: Some(text(codes, "/globalCode")?.into()),
+    })
 }
 
-fn photo(photo: &Value) -> Photo<'static> {
+/// A photograph; `None` without what it takes to show it.
+fn photo(photo: &Value) -> Option<Photo<'static>> {
     let author = |author: &Value| {
         let name = text(author, "/displayName")?;
         Some(link(&name, text(author, "/uri").as_deref()).into())
     };
-    Photo {
-        height: count(photo, "/heightPx"),
+    Some(Photo {
+        height: Some(count(photo, "/heightPx")?),
         html_attributions: list(photo, "/authorAttributions")
             .filter_map(author)
             .collect(),
-        photo_reference: text(photo, "/name").map(Into::into),
-        width: count(photo, "/widthPx"),
-    }
+        photo_reference: Some(text(photo, "/name")?.into()),
+        width: Some(count(photo, "/widthPx")?),
+    })
 }

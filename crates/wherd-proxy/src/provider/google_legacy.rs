@@ -75,19 +75,21 @@ fn answer(place: &Value) -> Option<Answer<'static>> {
     let corner = |pointer| position(place, pointer, ["lat", "lng"], None);
     let level = count(place, "/price_level").filter(|level| *level <= 4);
     let name_of = |pointer| text(place, pointer).map(Into::into);
+    let location = corner("/geometry/location")?;
     Some(Answer {
         business_status: name_of("/business_status"),
-        location: corner("/geometry/location")?,
+        location,
         viewport: viewport(
             corner("/geometry/viewport/northeast"),
             corner("/geometry/viewport/southwest"),
+            location,
         ),
         icon: name_of("/icon"),
         icon_background_color: name_of("/icon_background_color"),
         icon_mask_base_uri: name_of("/icon_mask_base_uri"),
         name: name_of("/name"),
         open_now: boolean(place, "/opening_hours/open_now"),
-        photos: list(place, "/photos").map(photo).collect(),
+        photos: list(place, "/photos").filter_map(photo).collect(),
         place_id: name_of("/place_id"),
         plus_code: place.get("plus_code").and_then(plus_codes),
         price_level: level.map(|level| level as u8),
@@ -99,20 +101,21 @@ fn answer(place: &Value) -> Option<Answer<'static>> {
     })
 }
 
+/// Without the global code it is none.
 fn plus_codes(codes: &Value) -> Option<PlusCodes<'static>> {
-    let codes = PlusCodes {
+    Some(PlusCodes {
         compound_code: text(codes, "/compound_code").map(Into::into),
-        global_code: text(codes, "/global_code").map(Into::into),
-    };
-    (codes != PlusCodes::default()).then_some(codes)
+        global_code: Some(text(codes, "/global_code")?.into()),
+    })
 }
 
-fn photo(photo: &Value) -> Photo<'static> {
+/// A photograph; `None` without what it takes to show it.
+fn photo(photo: &Value) -> Option<Photo<'static>> {
     let lines = texts(photo, "/html_attributions");
-    Photo {
-        height: count(photo, "/height"),
+    Some(Photo {
+        height: Some(count(photo, "/height")?),
         html_attributions: lines.into_iter().map(Into::into).collect(),
-        photo_reference: text(photo, "/photo_reference").map(Into::into),
-        width: count(photo, "/width"),
-    }
+        photo_reference: Some(text(photo, "/photo_reference")?.into()),
+        width: Some(count(photo, "/width")?),
+    })
 }

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 use wherd_places::document::{LatLng, Viewport};
+use wherd_proto::Position;
 
 /// The longest text that is taken over, in bytes: twenty places of the longest fit into an answer.
 const MAX_TEXT_LEN: usize = 2048;
@@ -67,11 +68,19 @@ pub(super) fn position(
     })
 }
 
-pub(super) fn viewport(northeast: Option<LatLng>, southwest: Option<LatLng>) -> Option<Viewport> {
-    Some(Viewport {
-        northeast: northeast?,
-        southwest: southwest?,
-    })
+/// The viewport that is told; where none is, that of the point: the document always has one.
+pub(super) fn viewport(
+    northeast: Option<LatLng>,
+    southwest: Option<LatLng>,
+    location: LatLng,
+) -> Option<Viewport> {
+    let told = northeast.zip(southwest);
+    let told = told.map(|(northeast, southwest)| Viewport {
+        northeast,
+        southwest,
+    });
+    let position = Position::from_degrees(location.lat, location.lng);
+    told.or_else(|| position.map(Viewport::of_point))
 }
 
 /// A link in HTML, as attributions are.

@@ -155,7 +155,13 @@ async fn mapped(place: Value) -> Value {
 #[tokio::test]
 async fn what_is_missing_unknown_or_of_another_type_is_left_out() {
     let bare = json!({"location": {"latitude": 0.1, "longitude": 0.1}});
-    let geometry = json!({"location": {"lat": 0.1, "lng": 0.1}});
+    let geometry = json!({
+        "location": {"lat": 0.1, "lng": 0.1},
+        "viewport": {
+            "northeast": {"lat": 0.10134983, "lng": 0.10134983},
+            "southwest": {"lat": 0.09865017, "lng": 0.09865017},
+        },
+    });
     assert_eq!(
         mapped(bare.clone()).await,
         json!([{"geometry": geometry, "scope": "GOOGLE"}])
@@ -169,7 +175,7 @@ async fn what_is_missing_unknown_or_of_another_type_is_left_out() {
         ("priceLevel", json!("PRICE_LEVEL_UNSPECIFIED")),
         ("viewport", json!({"low": {"latitude": 91}})),
         ("plusCode", json!({})),
-        ("photos", json!([])),
+        ("photos", json!([{"widthPx": 1, "heightPx": 1}])),
         ("currentOpeningHours", json!({"openNow": "yes"})),
         ("businessStatus", Value::Null),
         ("someFieldOfTheFuture", json!({"a": [1]})),
