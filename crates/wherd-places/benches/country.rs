@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::io;
 use std::sync::{Arc, LazyLock};
 use wherd_places::hours::{Hours, open_now};
-use wherd_places::{Index, Rank};
+use wherd_places::{Document, Index, PlaceRef, Rank};
 use wherd_proto::Position;
 
 mod common;
@@ -108,5 +108,35 @@ fn hours(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, search, open, write, hours);
+/// All that a server does for the places of a WHATSAT: search, hours, document.
+fn whatsat(criterion: &mut Criterion) {
+    const NOW_S: i64 = 1_795_000_000;
+    let index = index();
+    let hours = Hours::new();
+    let mut towns = common::Towns::new(6);
+    let anywhere: Vec<Position> = (0..1024).map(|_| towns.next_position()).collect();
+    let mut out = Vec::new();
+    let mut answer = |centre, rank| {
+        out.clear();
+        let found = index.nearby(black_box(centre), 50_000.0, BOUND, rank);
+        let is_open = |place: &PlaceRef<'_>| hours.is_open(place, NOW_S);
+        Document::of_found(&found, is_open).write(&mut out);
+        out.len()
+    };
+    let mut group = criterion.benchmark_group("whatsat 50 20 of 3 million");
+    for rank in [Rank::Prominence, Rank::Distance] {
+        let id = BenchmarkId::new(format!("{rank:?}"), "capital");
+        group.bench_function(id, |bencher| {
+            bencher.iter(|| answer(common::capital(), rank))
+        });
+        let id = BenchmarkId::new(format!("{rank:?}"), "anywhere");
+        let mut next = anywhere.iter().cycle();
+        group.bench_function(id, |bencher| {
+            bencher.iter(|| next.next().map(|centre| answer(*centre, rank)));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, search, open, write, hours, whatsat);
 criterion_main!(benches);
