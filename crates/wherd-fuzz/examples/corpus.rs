@@ -14,6 +14,7 @@ use wherd_proto::frame::{
 };
 use wherd_proto::journal::{self, Kind, Owner, write_record};
 use wherd_proto::{AtText, AtTexts, Count, Origin, Position, Request, ServerName, Update};
+use wherd_proxy::provider::Service;
 use wherd_server::config::Config;
 
 const RECEIVED_AT_NS: i64 = 1_000_000_000_000;
@@ -35,6 +36,7 @@ fn main() -> std::io::Result<()> {
         ("osm_pbf", extracts()),
         ("document", documents()),
         ("import_text", tables()),
+        ("provider", answers()),
     ];
     for (target, seeds) in targets {
         let folder = corpus.join(target);
@@ -1093,6 +1095,86 @@ fn documents() -> Vec<Vec<u8>> {
 }
 
 /// Each after the byte that chooses its importer.
+/// What providers answer, each after the bytes that choose service, order and HTTP status.
+fn answers() -> Vec<Vec<u8>> {
+    const KEY: &str = "key";
+    let here = wherd_proto::Position::from_e7(340_689_000, -1_184_452_000).expect("on the earth");
+    let asked = wherd_proxy::Circle {
+        centre: here,
+        radius_mm: 5_000_000,
+    };
+    let ask = |service, side_count| {
+        let mut provider = wherd_proxy::Provider::new(service);
+        provider.mask = wherd_proxy::Mask::Full;
+        let request = provider.request(&asked);
+        let mut received = wherd_stub::Received {
+            target: request.url.replace(&provider.base_url, ""),
+            body: request.body.map(|(_, body)| body).unwrap_or_default(),
+            ..wherd_stub::Received::default()
+        };
+        received
+            .headers
+            .insert("x-goog-api-key".to_owned(), KEY.to_owned());
+        for (name, value) in request.headers {
+            received.headers.insert(name.to_lowercase(), value);
+        }
+        let world = wherd_stub::google::grid(here, side_count, 1_000);
+        match service {
+            Service::GoogleLegacy => {
+                received.target += "&key=key";
+                wherd_stub::google::legacy(&received, &world, KEY)
+            }
+            _ => wherd_stub::google::new(&received, &world, KEY),
+        }
+    };
+    let overpass = r#"{"elements":[{"type":"node","id":1,"lat":34.0690,"lon":-118.4450,"tags":{"name":"Royce Hall","tourism":"attraction","opening_hours":"Mo-Fr 09:00-17:00"}},{"type":"way","id":2,"center":{"lat":34.07,"lon":-118.44},"tags":{"name":"A","amenity":"cafe","addr:street":"B","addr:housenumber":"1"}}]}"#;
+    let mut seeds = Vec::new();
+    let mut add = |choice: u8, status: u8, body: String| {
+        seeds.push([&[choice, status][..], body.as_bytes()].concat());
+    };
+    for (choice, service, side_count) in [
+        (0, Service::Google, 1),
+        (0, Service::Google, 5),
+        (3, Service::Google, 3),
+        (1, Service::GoogleLegacy, 1),
+        (4, Service::GoogleLegacy, 5),
+    ] {
+        if let wherd_stub::Reply::Json(_, body) = ask(service, side_count) {
+            add(choice, 0, body.to_string());
+        }
+    }
+    add(2, 0, overpass.to_owned());
+    add(5, 1, overpass.to_owned());
+    add(
+        2,
+        0,
+        r#"{"elements":[],"remark":"runtime error: Query timed out"}"#.to_owned(),
+    );
+    for (status, refusal) in [
+        (
+            8,
+            wherd_stub::google::refusal(403, "PERMISSION_DENIED", "billing", "BILLING_DISABLED"),
+        ),
+        (
+            6,
+            wherd_stub::google::refusal(
+                400,
+                "INVALID_ARGUMENT",
+                "API key expired.",
+                "API_KEY_INVALID",
+            ),
+        ),
+        (0, wherd_stub::google::legacy_wall(200)),
+    ] {
+        if let wherd_stub::Reply::Json(_, body) = refusal {
+            add(0, status, body.to_string());
+            add(1, status, body.to_string());
+        }
+    }
+    add(0, 0, "{}".to_owned());
+    seeds
+}
+
 fn tables() -> Vec<Vec<u8>> {
     let line = "658225\tHelsinki\tHelsinki\tHelsingfors\t60.16952\t24.93545\tP\tPPLC\tFI\t\t01\t011\t091\t\t558457\t\t26\tEurope/Helsinki\t2024-01-01\n";
     let feature = r#"{"type":"Feature","id":"node/5","properties":{"name":"\u00d6","amenity":"cafe"},"geometry":{"type":"Point","coordinates":[24.9,60.1]}}"#;

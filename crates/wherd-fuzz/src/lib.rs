@@ -16,6 +16,7 @@ mod journal;
 mod replica;
 
 mod files;
+mod provider;
 mod tables;
 
 pub mod pbf;
@@ -23,6 +24,7 @@ pub mod pbf;
 pub use files::{config, document, osm_pbf, places_index};
 pub use frames::{frame, vectors};
 pub use journal::journal;
+pub use provider::provider;
 pub use replica::link;
 pub use tables::import_text;
 pub use text::{at_text, line, position, request, timestamp};
@@ -58,4 +60,5 @@ pub const TARGETS: &[(&str, Property)] = &[
     ("osm_pbf", osm_pbf),
     ("document", document),
     ("import_text", import_text),
+    ("provider", provider),
 ];

@@ -90,7 +90,7 @@ macro_rules! targets {
 
 targets! {
     line request position timestamp at_text frame vectors link journal config places_index osm_pbf
-    document import_text
+    document import_text provider
 }
 
 #[test]
