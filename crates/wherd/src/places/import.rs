@@ -1,6 +1,8 @@
 //! `wherd places import`: files of any format into one places file.
 
 use std::io::{BufReader, Write as _};
+#[cfg(feature = "parquet")]
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -240,11 +242,19 @@ fn parquet(
     file: &Path,
 ) -> Result<FileCounts, Failure> {
     let file_of = reader.into_inner();
-    let counts = import::parquet(file_of, options, writer, progress);
-    let counts = counts.map_err(|error| {
-        let message = format!("cannot import {}: {error}", file.display());
+    let failed = |why: &dyn std::fmt::Display| {
+        let message = format!("cannot import {}: {why}", file.display());
         Failure::new(Code::Failed, message)
-    })?;
+    };
+    // The library asserts what a damaged file need not hold; its words are not for users.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let import = AssertUnwindSafe(|| import::parquet(file_of, options, writer, progress));
+    let counts = std::panic::catch_unwind(import);
+    std::panic::set_hook(hook);
+    let counts =
+        counts.map_err(|_| failed(&"the Parquet file is damaged: it contradicts itself"))?;
+    let counts = counts.map_err(|error| failed(&error))?;
     Ok(FileCounts::Table {
         counts,
         has_licence: true,
