@@ -239,6 +239,28 @@ mod tests {
     }
 
     #[test]
+    fn a_town_weighs_what_its_inhabitants_do() {
+        for (population, weight) in [
+            ("10000", 4000),
+            ("1 000 000", 6000),
+            ("643,272", 5808),
+            ("3", 1000),
+        ] {
+            let tags = [("name", "A"), ("place", "town"), ("population", population)];
+            let described = describe(Tags(&tags)).expect("it is a town with a name");
+            assert_eq!(described.weight, weight, "{population}");
+        }
+        // What is no number of people says nothing.
+        let weight = |population| {
+            let tags = [("name", "A"), ("place", "town"), ("population", population)];
+            describe(Tags(&tags)).map(|described| described.weight)
+        };
+        for population in ["0", "many", "-5", "1e9", "99999999999"] {
+            assert_eq!(weight(population), weight(""), "{population}");
+        }
+    }
+
+    #[test]
     fn an_address_is_tagged_in_many_ways() {
         check(
             &[("addr:street", "A"), ("addr:housenumber", "1")],

@@ -129,6 +129,7 @@ fn geonames_has_towns_and_sights_and_no_roads() {
     );
     assert_eq!(place(&index, "Helsinki").weight(), 5747 + 500);
     assert_eq!(place(&index, "Helsinki").business_status(), None);
+    assert_eq!(place(&index, "Helsinki").time_zone(), "Europe/Helsinki");
     assert_eq!(place(&index, "Kallio").weight(), 1700);
     let hotel = place(&index, "Hotel \"Ö");
     assert_eq!(hotel.types().next(), Some("lodging"));
