@@ -127,7 +127,7 @@ fn whatsat(criterion: &mut Criterion) {
     for rank in [Rank::Prominence, Rank::Distance] {
         let id = BenchmarkId::new(format!("{rank:?}"), "capital");
         group.bench_function(id, |bencher| {
-            bencher.iter(|| answer(common::capital(), rank))
+            bencher.iter(|| answer(common::capital(), rank));
         });
         let id = BenchmarkId::new(format!("{rank:?}"), "anywhere");
         let mut next = anywhere.iter().cycle();
