@@ -22,6 +22,21 @@ struct Rest {
     why: Failure,
 }
 
+impl Rest {
+    fn refusal(&self, now: Instant) -> Failure {
+        // What a key is not allowed is still the reason, and not that nobody asks.
+        let kind = match self.why.kind {
+            denied @ Kind::Denied(_) => denied,
+            _ => Kind::Resting,
+        };
+        Failure {
+            kind,
+            message: format!("it is left alone for a while: {}", self.why),
+            retry_after: Some(self.until - now),
+        }
+    }
+}
+
 /// What a result meant to the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -45,6 +60,12 @@ impl Breaker {
         }
     }
 
+    /// Why nobody need try, without trying.
+    pub(crate) fn refusal(&self, now: Instant) -> Option<Failure> {
+        let rest = self.resting.as_ref().filter(|rest| now < rest.until)?;
+        Some(rest.refusal(now))
+    }
+
     /// Why the provider must not be called now. After a rest one caller is let through, and the
     /// others when that one had an answer.
     pub(crate) fn check(&mut self, now: Instant, trial: Duration) -> Result<(), Failure> {
@@ -56,16 +77,7 @@ impl Breaker {
             rest.until = now + trial;
             return Ok(());
         }
-        // What a key is not allowed is still the reason, and not that nobody asks.
-        let kind = match rest.why.kind {
-            denied @ Kind::Denied(_) => denied,
-            _ => Kind::Resting,
-        };
-        Err(Failure {
-            kind,
-            message: format!("it is left alone for a while: {}", rest.why),
-            retry_after: Some(rest.until - now),
-        })
+        Err(rest.refusal(now))
     }
 
     /// Takes note of an answer.

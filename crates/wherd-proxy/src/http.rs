@@ -75,31 +75,38 @@ pub trait Transport: Send + Sync {
 pub struct Web {
     /// Built by the first request: reading the authorities takes milliseconds that no herd without
     /// providers should spend.
-    client: OnceLock<Result<reqwest::Client, String>>,
+    client: OnceLock<Built>,
+    /// For addresses of this machine, which no proxy of the environment's should be asked for.
+    direct: OnceLock<Built>,
     connect_timeout: Duration,
 }
+
+type Built = Result<reqwest::Client, String>;
 
 impl Web {
     /// A client that gives a connection so much time.
     #[must_use]
     pub fn new(connect_timeout: Duration) -> Self {
         Self {
-            client: OnceLock::new(),
             connect_timeout,
+            ..Self::default()
         }
     }
 
-    fn client(&self) -> Result<&reqwest::Client, Failure> {
-        let client = self
-            .client
-            .get_or_init(|| build(self.connect_timeout).map_err(|error| chain(&error)));
+    fn client(&self, url: &str) -> Result<&reqwest::Client, Failure> {
+        let is_here = is_of_this_machine(url);
+        let client = if is_here { &self.direct } else { &self.client };
+        let client = client.get_or_init(|| {
+            let client = build(self.connect_timeout, is_here);
+            client.map_err(|error| chain(&error))
+        });
         client
             .as_ref()
             .map_err(|error| Failure::new(Kind::Connect, format!("no HTTP client: {error}")))
     }
 
     async fn exchange(&self, request: &Request, key: Option<&Key>) -> Result<Response, Failure> {
-        let client = self.client()?;
+        let client = self.client(&request.url)?;
         let url = url_with_key(request, key);
         let mut builder = match &request.body {
             None => client.get(url),
@@ -143,7 +150,18 @@ impl Transport for Web {
     }
 }
 
-fn build(connect_timeout: Duration) -> reqwest::Result<reqwest::Client> {
+/// Whether a URL is of a loopback address.
+fn is_of_this_machine(url: &str) -> bool {
+    let host = reqwest::Url::parse(url).ok();
+    let host = host
+        .as_ref()
+        .and_then(reqwest::Url::host_str)
+        .unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+fn build(connect_timeout: Duration, is_direct: bool) -> reqwest::Result<reqwest::Client> {
     let provider = rustls::crypto::ring::default_provider();
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
@@ -152,7 +170,11 @@ fn build(connect_timeout: Duration) -> reqwest::Result<reqwest::Client> {
         .expect("the provider knows what it is safe with")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    reqwest::Client::builder()
+    let mut builder = reqwest::Client::builder();
+    if is_direct {
+        builder = builder.no_proxy();
+    }
+    builder
         .tls_backend_preconfigured(tls)
         .connect_timeout(connect_timeout)
         .redirect(Policy::none())
@@ -245,4 +267,45 @@ fn chain(error: &reqwest::Error) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_of_this_machine() {
+        for url in [
+            "http://127.0.0.1:8080/x",
+            "https://[::1]/",
+            "http://localhost:1",
+            "http://127.9.9.9",
+        ] {
+            assert!(is_of_this_machine(url), "{url}");
+        }
+        for url in [
+            "https://places.googleapis.com/v1",
+            "http://10.0.0.1",
+            "http://127.0.0.1.example.org",
+            "x",
+            "",
+        ] {
+            assert!(!is_of_this_machine(url), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_key_in_a_query_is_escaped() {
+        let request = Request {
+            url: "https://a/b?c=d".to_owned(),
+            key: KeyPlace::Query("key"),
+            headers: Vec::new(),
+            body: None,
+        };
+        let key = Key::new("a&b=c%").expect("a key");
+        assert_eq!(
+            url_with_key(&request, Some(&key)),
+            "https://a/b?c=d&key=a%26b%3Dc%25"
+        );
+    }
 }

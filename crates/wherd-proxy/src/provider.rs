@@ -219,7 +219,12 @@ impl Content {
             return false;
         }
         let listing = match &self.parts {
-            Parts::Map { is_whole, .. } => return *is_whole,
+            // The few of a wide circle are not all of a small one.
+            Parts::Map { is_whole, .. } => {
+                let is_alike = overpass::asks_for_all(&self.asked)
+                    || !overpass::asks_for_all(&circle.of_cell());
+                return *is_whole && is_alike;
+            }
             Parts::Listing(listing) if listing.is_whole => return true,
             Parts::Listing(listing) => listing,
         };

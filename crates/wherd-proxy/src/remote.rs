@@ -227,14 +227,8 @@ impl Remote {
             let how = How::Hit(stored.age());
             return Ok(self.told(stored, how, None));
         }
-        let (flight, how) = self.join(asked);
-        if how == How::Shared {
-            self.note(&Event::Shared);
-        }
-        let too_late = || Failure::new(Kind::Timeout, "it did not answer in time");
-        let outcome = tokio::time::timeout_at(deadline, flight).await;
-        match outcome.unwrap_or_else(|_| Err(too_late())) {
-            Ok(stored) => Ok(self.told(stored, how, None)),
+        match self.wait_for(asked, deadline).await {
+            Ok((stored, how)) => Ok(self.told(stored, how, None)),
             Err(why) => match self.cache.stale(circle, &asked, bound) {
                 Some(stored) => {
                     self.note(&Event::Stale);
@@ -244,6 +238,22 @@ impl Remote {
                 None => Err(why),
             },
         }
+    }
+
+    /// The answer of a call that is under way, or of a new one.
+    async fn wait_for(
+        self: &Arc<Self>,
+        asked: Circle,
+        deadline: Instant,
+    ) -> Result<(Arc<Stored>, How), Failure> {
+        let (flight, how) = self.join(asked)?;
+        if how == How::Shared {
+            self.note(&Event::Shared);
+        }
+        let too_late = || Failure::new(Kind::Timeout, "it did not answer in time");
+        let outcome = tokio::time::timeout_at(deadline, flight).await;
+        let stored = outcome.unwrap_or_else(|_| Err(too_late()))?;
+        Ok((stored, how))
     }
 
     const fn told(&self, stored: Arc<Stored>, how: How, why_stale: Option<Failure>) -> Told {
@@ -267,12 +277,15 @@ impl Remote {
         }
     }
 
-    /// The call for a circle: one that was begun by somebody else, or a new one.
-    fn join(self: &Arc<Self>, asked: Circle) -> (Flight, How) {
+    /// The call for a circle: one that was begun by somebody else, or a new one, where that has a
+    /// chance: for most of a busy day the budget is used up, and to know that takes no call.
+    fn join(self: &Arc<Self>, asked: Circle) -> Result<(Flight, How), Failure> {
         let mut flights = lock(&self.flights);
         if let Some(flight) = flights.get(&asked) {
-            return (flight.clone(), How::Shared);
+            return Ok((flight.clone(), How::Shared));
         }
+        self.check_chance()
+            .inspect_err(|why| self.note_refusal(why))?;
         // A task of its own: it goes on when whoever asked first is gone.
         let remote = Arc::clone(self);
         let call = tokio::spawn(async move { remote.fly(asked).await });
@@ -281,7 +294,22 @@ impl Remote {
         });
         let flight = ended.boxed().shared();
         flights.insert(asked, flight.clone());
-        (flight, How::Called)
+        Ok((flight, How::Called))
+    }
+
+    /// Whether there is a key, a budget and a provider that is not left alone.
+    fn check_chance(&self) -> Result<(), Failure> {
+        if self.provider.service.wants_key() && self.key.is_none() {
+            return Err(Failure::new(Kind::NoKey, "there is no key for it"));
+        }
+        let resting = lock(&self.breaker).refusal(Instant::now());
+        resting.map_or_else(|| budget::check(&*self.budget), Err)
+    }
+
+    fn note_refusal(&self, why: &Failure) {
+        let why = why.clone();
+        let is_first = false;
+        self.note(&Event::Failed { why, is_first });
     }
 
     /// Calls, keeps the answer, and makes room for the next call when this one is not to be shared
@@ -305,12 +333,7 @@ impl Remote {
 
     /// One call with its retries, if nothing forbids it.
     async fn call(&self, asked: Circle) -> Result<Content, Failure> {
-        let permit = self.may_call().inspect_err(|why| {
-            let why = why.clone();
-            let is_first = false;
-            self.note(&Event::Failed { why, is_first });
-        });
-        let _permit = permit?;
+        let _permit = self.may_call().inspect_err(|why| self.note_refusal(why))?;
         let started_at = Instant::now();
         let tries = self.try_often(asked);
         let timeout = self.settings.timeout;
@@ -327,10 +350,6 @@ impl Remote {
     /// Whether a call may be made, for as long as the permit is held. What was not called costs
     /// nothing of what limits the next one.
     fn may_call(&self) -> Result<SemaphorePermit<'_>, Failure> {
-        if self.provider.service.wants_key() && self.key.is_none() {
-            return Err(Failure::new(Kind::NoKey, "there is no key for it"));
-        }
-        budget::check(&*self.budget)?;
         let permit = self.permits.try_acquire().map_err(|_| {
             let message = format!("{} calls are under way", self.settings.in_flight);
             Failure::new(Kind::Busy, message)

@@ -13,9 +13,10 @@ use wherd_places::writer::IndexWriter;
 use wherd_places::{Index, PlaceId, import, osm};
 use wherd_proto::Position;
 
-/// Up to here all places are asked for, in metres; beyond it those that an encyclopedia knows, as a
-/// city has more places than an answer has room for.
-const ALL_WITHIN_M: f64 = 5_000.0;
+/// Up to here all places are asked for, in metres: for whoever wants 5 km, the margin of a cell
+/// included. Beyond it those that an encyclopedia knows, as a city has more places than an answer
+/// has room for.
+const ALL_WITHIN_M: f64 = 5_800.0;
 /// The most elements that an answer has.
 const MAX_ELEMENTS: usize = 2_000;
 /// Seconds that the server may take, less than anybody here waits.
@@ -32,6 +33,11 @@ pub(super) fn request(provider: &Provider, circle: &Circle) -> Request {
     }
 }
 
+/// Whether a circle is small enough to ask for all that is in it.
+pub(super) fn asks_for_all(circle: &Circle) -> bool {
+    circle.radius_m() <= ALL_WITHIN_M
+}
+
 fn question(circle: &Circle) -> String {
     let (radius, lat, lng) = (
         circle.radius_m(),
@@ -40,9 +46,9 @@ fn question(circle: &Circle) -> String {
     );
     let keys: Vec<_> = osm::keys().collect();
     let keys = keys.join("|");
-    let known = match radius > ALL_WITHIN_M {
-        true => "[\"wikidata\"]",
-        false => "",
+    let known = match asks_for_all(circle) {
+        true => "",
+        false => "[\"wikidata\"]",
     };
     format!(
         "[out:json][timeout:{TIMEOUT_S}];\

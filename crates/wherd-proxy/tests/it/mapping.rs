@@ -565,3 +565,34 @@ async fn overpass_that_gave_up_is_a_failure() {
     );
     assert_eq!(refused(Service::Overpass, busy).await.kind, Kind::Quota);
 }
+
+#[tokio::test]
+async fn the_ends_of_the_earth_are_asked_for_like_all_else() {
+    for (centre, around) in [
+        ("+90+0", ["+89.9999+0", "+89.9999+180"]),
+        ("-90+77", ["-89.9999-90", "-89.9999+90"]),
+        ("+0+180", ["+0+179.9999", "+0-179.9999"]),
+        ("+0-180", ["+0+179.9999", "+0-179.9999"]),
+        ("+0+0", ["+0.0001+0", "-0.0001-0.0001"]),
+    ] {
+        let world: Vec<_> = around
+            .iter()
+            .map(|position| google::Thing {
+                id: (*position).to_owned(),
+                position: at(position),
+            })
+            .collect();
+        let stub = Stub::start(move |received| google::new(received, &world, KEY));
+        for fresh_s in [0, 60] {
+            let kept = wherd_proxy::RemoteSettings {
+                fresh_for: std::time::Duration::from_secs(fresh_s),
+                ..settings()
+            };
+            let asked = remote(provider(Service::Google, &stub), kept, None);
+            let here = circle(centre, 100);
+            let told = asked.ask(&here, 20).await.expect("an answer");
+            let document = document(&told, &here, 20);
+            assert_eq!(names(&document).len(), 2, "{centre}: {document}");
+        }
+    }
+}

@@ -410,3 +410,29 @@ async fn who_is_asked_too_much_is_left_alone() {
         assert_eq!(stub.count(), 1);
     }
 }
+
+/// Beyond five kilometres a map server is asked for what an encyclopedia knows: that is no answer
+/// to who wants all that is near.
+#[tokio::test]
+async fn the_few_of_a_wide_circle_are_not_all_of_a_small_one() {
+    let stub = Stub::start(|received: &wherd_stub::Received| {
+        let body = String::from_utf8_lossy(&received.body).into_owned();
+        let cafe = r#"{"type":"node","id":1,"lat":34.0689,"lon":-118.4452,"tags":{"name":"A","amenity":"cafe"}}"#;
+        let cafes = if body.contains("wikidata") { "" } else { cafe };
+        let json = format!("{{\"elements\":[{cafes}]}}");
+        Reply::Json(200, serde_json::from_str(&json).expect("JSON"))
+    });
+    let asked = remote(provider(Service::Overpass, &stub), kept(60), None);
+    let count = async |radius_m| {
+        let here = circle(UCLA, radius_m);
+        let told = asked.ask(&here, 20).await.expect("an answer");
+        document(&told, &here, 20)["results"]
+            .as_array()
+            .map(Vec::len)
+    };
+    assert_eq!(count(20_000).await, Some(0));
+    assert_eq!(count(5_000).await, Some(1));
+    assert_eq!(count(1_000).await, Some(1));
+    assert_eq!(count(15_000).await, Some(0));
+    assert_eq!(stub.count(), 2);
+}
