@@ -100,3 +100,41 @@ impl Cache {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::Response;
+    use crate::provider::{Provider, Service};
+    use wherd_proto::Position;
+
+    fn answer(asked: &Circle, name: &str) -> Arc<Stored> {
+        let place = format!("{{\"location\": {{}}, \"displayName\": {{\"text\": {name:?}}}}}");
+        let response = Response {
+            status: 200,
+            is_json: true,
+            retry_after: None,
+            body: format!("{{\"places\": [{place}]}}").into_bytes(),
+        };
+        let content = Provider::new(Service::Google).read(asked, &response);
+        Arc::new(Stored::new(content.expect("an answer")))
+    }
+
+    #[test]
+    fn answers_take_no_more_memory_than_they_may() {
+        const MAX_BYTES: u64 = 100_000;
+        let hour = Duration::from_secs(3_600);
+        let cache = Cache::new(MAX_BYTES, hour, hour);
+        for number in 0..1_000 {
+            let centre = Position::from_e7(number * 10_000, 0).expect("on the earth");
+            let asked = Circle {
+                centre,
+                radius_mm: 1,
+            };
+            cache.insert(asked, &answer(&asked, &"x".repeat(1_000)));
+        }
+        cache.answers.run_pending_tasks();
+        let size = cache.answers.weighted_size();
+        assert!(size > MAX_BYTES / 2 && size <= MAX_BYTES, "{size}");
+    }
+}
