@@ -185,6 +185,8 @@ impl<'a> Document<'a> {
 
     /// Appends the document as JSON.
     pub fn write(&self, out: &mut Vec<u8>) {
+        // A place takes about so many bytes.
+        out.reserve(1024 * (1 + self.results.len()));
         let mut json = Json {
             out,
             depth: 0,
@@ -396,9 +398,8 @@ impl Json<'_> {
     }
 
     fn new_line(&mut self) {
-        const SPACES: &[u8] = &[b' '; 24];
-        self.out.push(b'\n');
-        self.out.extend_from_slice(&SPACES[..3 * self.depth]);
+        const LINE: &[u8] = b"\n                        ";
+        self.out.extend_from_slice(&LINE[..=3 * self.depth]);
     }
 
     fn key(&mut self, key: &str) {
@@ -474,10 +475,11 @@ impl Json<'_> {
 
 /// Appends the shortest decimal number that means the same: `-118.445127`, `34`.
 fn write_degrees(out: &mut Vec<u8>, degrees: f64) {
-    let number_e8 = (degrees * E8).round();
+    let scaled = degrees * E8;
+    let number_e8 = (scaled + 0.5_f64.copysign(scaled)) as i64;
     // Most have at most eight decimals, and integers are written in a quarter of the time.
-    if number_e8.abs() < 1e15 && number_e8 / E8 == degrees {
-        write_e8(out, number_e8 as i64);
+    if scaled.abs() < 1e15 && number_e8 as f64 / E8 == degrees {
+        write_e8(out, number_e8);
     } else {
         out.extend_from_slice(degrees.to_string().as_bytes());
     }
@@ -519,6 +521,10 @@ fn decimal(number: u64, min_len: usize, buffer: &mut [u8; 20]) -> &[u8] {
 fn escape(out: &mut Vec<u8>, text: &str) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut rest = text.as_bytes();
+    // Mostly there is none, and to look at all of them takes less than to stop at the first.
+    if !rest.iter().fold(false, |any, byte| any | is_escaped(*byte)) {
+        return out.extend_from_slice(rest);
+    }
     while let Some(at) = rest.iter().position(|byte| is_escaped(*byte)) {
         out.extend_from_slice(&rest[..at]);
         let byte = rest[at];
