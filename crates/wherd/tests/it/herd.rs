@@ -470,7 +470,8 @@ impl Herd {
 
     /// The same, with more options.
     pub(crate) fn restart_with(&mut self, name: &str, options: &[&str]) {
-        self.start_again(name, Stdio::null(), options);
+        let words = fs::File::create(self.folder().join(format!("{name}-again.err")));
+        self.start_again(name, words.expect("created").into(), options);
     }
 
     /// The same, with this for its standard error.
@@ -501,8 +502,19 @@ impl Herd {
         // One of an earlier run would be taken for this one's.
         let _ = fs::remove_file(&path);
         let child = command.stderr(stderr).spawn().expect("it runs");
+        // Ours from here on: it is ended whatever becomes of the test.
         self.own.push((name.to_owned(), child));
-        let ports = wait_for("the ports file of a server", || read_ports(&path));
+        let words = self.folder().join(format!("{name}-again.err"));
+        let (_, child) = self.own.last_mut().expect("it was pushed");
+        let ports = wait_for("the ports file of a server", || {
+            if let Some(status) = child.try_wait().expect("a child of ours") {
+                let words = fs::read_to_string(&words).unwrap_or_default();
+                // Another run of the tests may have had the port for a moment.
+                assert_eq!(status.code(), Some(75), "{name} ended: {status}\n{words}");
+                *child = command.spawn().expect("it runs");
+            }
+            read_ports(&path)
+        });
         self.ports.servers.extend(ports.servers);
     }
 
