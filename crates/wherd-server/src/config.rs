@@ -294,6 +294,15 @@ words! {
     }
 }
 
+impl From<Mask> for wherd_proxy::Mask {
+    fn from(mask: Mask) -> Self {
+        match mask {
+            Mask::Pro => Self::Pro,
+            Mask::Full => Self::Full,
+        }
+    }
+}
+
 /// Where a configuration was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ConfigSource {

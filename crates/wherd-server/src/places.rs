@@ -6,7 +6,7 @@ mod local;
 pub(crate) use herd::{Telling, budget};
 pub use local::{PlacesError, open_index};
 
-use crate::config::{Config, Mask, PlacesConfig, PlacesProvider, Rank};
+use crate::config::{Config, PlacesConfig, PlacesProvider, Rank};
 use local::Local;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -239,7 +239,7 @@ impl Making<'_> {
         let provider = Provider {
             service,
             base_url: base_url.clone(),
-            mask: mask(google.mask),
+            mask: google.mask.into(),
             language: config.language.clone(),
             rank: rank(config),
         };
@@ -280,13 +280,6 @@ fn settings(config: &PlacesConfig, service: Service) -> RemoteSettings {
         retries: limits.retries,
         breaker_failures: limits.breaker_failures,
         breaker_rest: Duration::from_secs(limits.breaker_rest_s),
-    }
-}
-
-const fn mask(mask: Mask) -> wherd_proxy::Mask {
-    match mask {
-        Mask::Pro => wherd_proxy::Mask::Pro,
-        Mask::Full => wherd_proxy::Mask::Full,
     }
 }
 

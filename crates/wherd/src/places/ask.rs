@@ -9,7 +9,7 @@ use wherd_proxy::budget::OwnBudget;
 use wherd_proxy::cost::call_usd;
 use wherd_proxy::provider::Service;
 use wherd_proxy::{Circle, Event, How, Mask, Observer};
-use wherd_server::config::{self, Config};
+use wherd_server::config::Config;
 use wherd_server::places::{Answered, Places, Surroundings};
 
 use crate::failure::{Code, Failure};
@@ -81,10 +81,7 @@ impl Ask {
             requests: places.requests(&circle),
             answered,
             events,
-            mask: match config.places.google.mask {
-                config::Mask::Pro => Mask::Pro,
-                config::Mask::Full => Mask::Full,
-            },
+            mask: config.places.google.mask.into(),
         };
         if self.json {
             let document: Value = serde_json::from_slice(&document).unwrap_or_default();

@@ -9,7 +9,7 @@ use wherd_proxy::doctor::{Finding, examine};
 use wherd_proxy::key::KEY_VARIABLE;
 use wherd_proxy::provider::Service;
 use wherd_proxy::{Key, Mask, Provider, Web};
-use wherd_server::config::{self, Config, PlacesProvider};
+use wherd_server::config::{Config, PlacesProvider};
 
 use super::ask::runtime;
 use crate::failure::{Code, Failure};
@@ -83,10 +83,7 @@ async fn examine_all(config: &Config, key: Option<&Key>) -> Vec<Finding> {
         };
         let provider = Provider {
             base_url: base_url.clone(),
-            mask: match places.google.mask {
-                config::Mask::Pro => Mask::Pro,
-                config::Mask::Full => Mask::Full,
-            },
+            mask: places.google.mask.into(),
             language: places.language.clone(),
             ..Provider::new(service)
         };
