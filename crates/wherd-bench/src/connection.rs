@@ -242,3 +242,108 @@ impl Connection {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::histogram;
+    use crate::process::thread_time;
+    use crate::workload::Workload;
+
+    /// A connection whose other end is given, too.
+    fn connection() -> (Connection, std::net::TcpStream) {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("its address");
+        let stream = std::net::TcpStream::connect(address).expect("it listens");
+        stream.set_nonblocking(true).expect("a socket");
+        let (other, _) = listener.accept().expect("a connection");
+        let lines = Lines::new(&Workload::default(), 0, 1);
+        let stream = TcpStream::from_std(stream);
+        (Connection::new(stream, 0, 0, lines), other)
+    }
+
+    fn dues(rate_per_s: u64) -> Feed {
+        Feed::Open(Dues {
+            schedule: Schedule::new(rate_per_s),
+            begin_ns: 0,
+            next_burst: 0,
+            connection_count: 1,
+            line_count: u64::MAX,
+            end_ns: u64::MAX,
+        })
+    }
+
+    fn at_ms(ms: u64) -> Now {
+        Now {
+            ns: ms * 1_000_000,
+            wall_ns: 1_621_464_827_000_000_000,
+        }
+    }
+
+    #[test]
+    fn a_line_that_leaves_late_has_waited_since_it_was_due() {
+        let (mut connection, _other) = connection();
+        connection.feed = dues(1_000);
+        let mut late_ms = Vec::new();
+        let pumped = connection.pump(at_ms(3), |ns, count| late_ms.push((ns / 1_000_000, count)));
+        pumped.expect("it is written");
+        assert_eq!(late_ms, [(3, 1), (2, 1), (1, 1), (0, 1)]);
+        let mut due_ms = Vec::new();
+        let answers = b"AT x +0 y z\n".repeat(4);
+        connection
+            .awaited
+            .take(&answers, &mut Findings::default(), |sent| {
+                due_ms.push(sent.at_ns / 1_000_000);
+            });
+        assert_eq!(due_ms, [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn what_the_server_did_not_take_was_not_late_for_our_sake() {
+        let (mut connection, mut other) = connection();
+        connection.feed = dues(10_000_000);
+        // A second's lines are more than the system keeps for who does not read.
+        connection.pump(at_ms(1_000), |_, _| ()).expect("a socket");
+        let sent_count = connection.awaited.in_flight_count();
+        assert!(sent_count < 10_000_000, "{sent_count}");
+        let mut read = vec![0; 8 << 20];
+        other.set_nonblocking(true).expect("a socket");
+        while other.read(&mut read).is_ok_and(|count| count > 0) {}
+        let mut late_count = 0;
+        let pumped = connection.pump(at_ms(2_000), |_, count| late_count += count);
+        pumped.expect("a socket");
+        assert!(connection.awaited.in_flight_count() > sent_count);
+        assert_eq!(late_count, 0);
+    }
+
+    const BATCH: usize = 64;
+    const ROUNDS: usize = 100_000;
+
+    /// What the load itself does for a line, without sockets.
+    #[test]
+    #[ignore = "a measurement: --release -- --ignored --nocapture own_work"]
+    fn own_work_for_a_line() {
+        let mut lines = Lines::new(&Workload::default(), 0, 1);
+        let mut awaited = Awaited::new();
+        let (mut out, mut findings, mut latency_ns) =
+            (Vec::new(), Findings::default(), histogram());
+        let answer = b"AT Hill +0.000000001 bench-00000000000023 +29.854701+031.388288 1621464827.000000005\n";
+        let answers = answer.repeat(BATCH);
+        let begin = thread_time();
+        for round in 0..ROUNDS as u64 {
+            out.clear();
+            for _ in 0..BATCH {
+                let begin = out.len();
+                let command = lines.add(&mut out, 1_621_464_827_000_000_000 + round * 1_000);
+                awaited.add(command, &out[begin..], round);
+            }
+            let taken = awaited.take(&answers, &mut findings, |sent| {
+                latency_ns.saturating_record_n(1 + round, sent.count);
+            });
+            assert_eq!(taken, answers.len());
+        }
+        let taken_ns = (thread_time() - begin).as_nanos() / (ROUNDS * BATCH) as u128;
+        eprintln!("{taken_ns} ns a line, of {} lines", latency_ns.len());
+        assert!(taken_ns < 2_000);
+    }
+}

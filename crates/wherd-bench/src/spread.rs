@@ -14,7 +14,7 @@ use mio::net::TcpStream;
 use mio::{Interest, Token};
 
 use crate::engine::{Shared, Target, connect, histogram};
-use crate::timer::Waiter;
+use crate::timer::{MOST, Waiter};
 
 /// After this a marker is lost.
 const PATIENCE_NS: u64 = 5_000_000_000;
@@ -149,8 +149,8 @@ impl Watch {
                 break;
             }
             while shared.now_ns() < next_ns && !shared.stop.is_set() {
-                let left = (next_ns - shared.now_ns().min(next_ns)).min(20_000_000);
-                self.waiter.wait(Duration::from_nanos(left))?;
+                let left = Duration::from_nanos(next_ns.saturating_sub(shared.now_ns()));
+                self.waiter.wait(left.min(MOST))?;
                 self.receive(shared, u64::MAX);
             }
             if shared.stop.is_set() {
@@ -200,8 +200,8 @@ impl Watch {
                 return Ok(false);
             }
             let next_ns = self.ask(now_ns);
-            let patience = next_ns.saturating_sub(shared.now_ns()).min(20_000_000);
-            self.waiter.wait(Duration::from_nanos(patience))?;
+            let patience = Duration::from_nanos(next_ns.saturating_sub(shared.now_ns()));
+            self.waiter.wait(patience.min(MOST))?;
             self.receive(shared, sent_ns);
         }
         Ok(true)

@@ -13,6 +13,9 @@ pub(crate) struct Waiter {
     timer: rustix::fd::OwnedFd,
 }
 
+/// The longest that anybody waits at once: whether all is over has to be looked at.
+pub(crate) const MOST: Duration = Duration::from_millis(20);
+
 /// The token of the timer, which no connection has.
 pub(crate) const TIMER: mio::Token = mio::Token(usize::MAX);
 
@@ -60,8 +63,9 @@ mod linux {
         timerfd_settime,
     };
 
-    /// Above this a millisecond more or less is not noticed.
-    pub(super) const COARSE: Duration = Duration::from_millis(50);
+    /// From here on the system's own patience will do: nobody waits for longer than this at once, so
+    /// whoever waits for a moment that is further off comes again.
+    pub(super) const COARSE: Duration = super::MOST;
 
     /// A timer that ends a wait. It is never read: setting it again is what it is rearmed by.
     pub(super) fn timer(poll: &Poll) -> io::Result<OwnedFd> {

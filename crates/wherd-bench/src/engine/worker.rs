@@ -12,7 +12,7 @@ use crate::lines::Command;
 use crate::process::thread_time;
 use crate::replies::Findings;
 use crate::schedule::Schedule;
-use crate::timer::Waiter;
+use crate::timer::{MOST, Waiter};
 
 /// What is read at once at the most; an answer has to fit.
 const BUFFER_BYTES: usize = 1 << 20;
@@ -23,7 +23,7 @@ const DRAIN_STOPPED: Duration = Duration::from_millis(500);
 /// After so long a silence nothing more is waited for, where no clock ends it.
 const SILENCE_NS: u64 = 10_000_000_000;
 /// How often it is looked at least whether all is over.
-const LOOK_NS: u64 = 20_000_000;
+const LOOK_NS: u64 = MOST.as_nanos() as u64;
 
 /// What a thread counted of one server.
 pub(crate) struct Tally {

@@ -111,7 +111,7 @@ fn rests(number: u64, answer: String) -> Option<String> {
 }
 
 #[test]
-fn who_was_to_be_answered_during_a_rest_has_waited_from_when_a_line_was_due() {
+fn all_lines_that_are_due_during_a_rest_have_waited_for_its_end() {
     let report = run(Options {
         pace: Pace::Open { rate_per_s: 2_000 },
         connection_count: 1,
