@@ -519,3 +519,48 @@ pub fn hlog(report: &Report) -> io::Result<Vec<u8>> {
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(busy: &[f64], late_us: f64, cores: &[Option<f64>], is_bottleneck: bool, note: &str) {
+        let server = |cores: &Option<f64>| ServerReport {
+            name: "a".to_owned(),
+            address: String::new(),
+            pids: Vec::new(),
+            cores: *cores,
+            lines_per_s: 0.0,
+            processor_ns_per_line: None,
+            latency: Latency::default(),
+            wrong: Wrong::default(),
+        };
+        let servers: Vec<_> = cores.iter().map(server).collect();
+        let late = Latency {
+            p99_us: late_us,
+            ..Latency::default()
+        };
+        let judged = judge(busy, &late, &servers);
+        assert_eq!(judged.0, is_bottleneck, "{judged:?}");
+        let said = judged.1.unwrap_or_default();
+        assert!(said.contains(note), "{said}");
+        assert_eq!(said.is_empty(), note.is_empty(), "{said}");
+    }
+
+    #[test]
+    fn a_load_that_is_busy_where_no_server_is_was_the_bottleneck() {
+        check(&[0.2, 0.97], 0.0, &[Some(0.1)], true, "and no server was");
+        check(&[0.97], 0.0, &[None], true, "cannot be seen from here");
+        check(
+            &[0.0],
+            1_500.0,
+            &[Some(0.1)],
+            true,
+            "more than 1.5 ms after",
+        );
+        check(&[0.0], 900.0, &[Some(0.1)], false, "");
+        check(&[0.0], 0.0, &[None], false, "");
+        // Whoever is busy, all cores are.
+        check(&[0.97], 0.0, &[Some(1_000.0)], false, "cores were busy");
+    }
+}
