@@ -147,6 +147,8 @@ impl Worker {
             }
             let is_over = now_ns >= self.counts_until_ns || shared.stop.is_set();
             if is_over || self.has_no_more(shared) {
+                // Who was kept from its turn still sends what was due before the end.
+                self.pump_due(shared, &mut cursor, now_ns.min(self.counts_until_ns));
                 break now_ns;
             }
             let due_ns = self.pump_due(shared, &mut cursor, now_ns);

@@ -15,7 +15,8 @@ const DEFAULT_IN_FLIGHT: u64 = 64;
 #[derive(Args)]
 #[command(next_help_heading = "Load")]
 pub(super) struct Load {
-    /// Connections, by turns to each server [default: 16]
+    /// Connections, by turns to each server [default: 16, or the next number that all servers have
+    /// the same share of]
     #[arg(long, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=100_000))]
     connections: Option<u32>,
     /// Closed loop: lines in flight on each connection [default: 64]
@@ -110,7 +111,10 @@ impl Load {
         spread: Option<spread::Options>,
     ) -> Result<Options, Failure> {
         let has_load = spread.is_none() || self.is_said();
-        let connections = self.connections.unwrap_or(DEFAULT_CONNECTIONS) as usize;
+        let connections = match self.connections {
+            Some(count) => count as usize,
+            None => (DEFAULT_CONNECTIONS as usize).next_multiple_of(targets.len()),
+        };
         let connection_count = if has_load { connections } else { 0 };
         if has_load && connection_count < targets.len() {
             let servers = targets.len();
