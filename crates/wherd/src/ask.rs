@@ -59,6 +59,16 @@ pub(crate) fn tell<A: Answer>(server: &ServerConfig, path: &str, body: &[u8]) ->
     read(response.map_err(describe)?, server)
 }
 
+/// The value of one of a server's metrics, if it tells.
+pub(crate) fn metric(server: &ServerConfig, name: &str) -> Option<f64> {
+    let asked = agent(TIMEOUT).get(&url(server, "/metrics").ok()?).call();
+    let mut response = asked.ok()?;
+    let body = response.body_mut().with_config().limit(ANSWER_BYTES);
+    let text = body.read_to_string().ok()?;
+    let mut lines = text.lines().filter_map(|line| line.split_once(' '));
+    lines.find(|(key, _)| *key == name)?.1.parse().ok()
+}
+
 fn url(server: &ServerConfig, path: &str) -> Result<String, String> {
     if server.http.port() == 0 {
         return Err(

@@ -10,6 +10,7 @@ mod failure;
 mod output;
 mod talk;
 
+mod bench;
 mod completions;
 mod config;
 mod forget;
@@ -73,6 +74,7 @@ enum Command {
     Verify(verify::Verify),
     Trace(trace::Trace),
     Sim(sim::Sim),
+    Bench(bench::Bench),
     Forget(forget::Forget),
     Policy(policy::PolicyArgs),
     Config(config::ConfigArgs),
@@ -101,6 +103,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Verify(args) => args.run(&find()?),
         Command::Trace(args) => args.run(&find()?),
         Command::Sim(args) => args.run(&find()?),
+        Command::Bench(args) => args.run(&find()?),
         Command::Forget(args) => args.run(&find()?),
         Command::Policy(args) => args.run(&find()?),
         Command::Config(args) => args.run(find),
