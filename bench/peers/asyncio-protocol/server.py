@@ -17,11 +17,15 @@ BILLION = 1_000_000_000
 # How many clients a link that catches up is told about in one write.
 CATCH_UP = 4096
 
-# An ordinary IAMAT, or any line. What is valid and written in another way (more white space, more digits)
-# takes the way of all other lines; the bounds keep the fast way within MAX_LINE and a float.
+# An ordinary IAMAT (its operands, of them the client, the seconds and their fraction), or any line. What is valid
+# and written in another way, with more white space or digits, takes the way of all other lines. All is possessive,
+# since no part can match what begins the next: going back is the most of what a match costs.
 BATCH = re.compile(
-    rb"IAMAT ((\S{1,255}) ([+-]\d{1,3}(?:\.\d{1,12})?)([+-]\d{1,3}(?:\.\d{1,12})?) (\d{1,18})(?:\.(\d{1,20}))?)\r?\n"
-    rb"|([^\n]*)\n"
+    rb"IAMAT (([^ \t-\r]{1,255}+)"
+    rb" [+-](?:[0-8]?[0-9](?:\.[0-9]{1,20}+)?+|90(?:\.0{1,20}+)?+)"
+    rb"[+-](?:(?:1[0-7][0-9]|[0-9]?[0-9])(?:\.[0-9]{1,20}+)?+|180(?:\.0{1,20}+)?+)"
+    rb" ([0-9]{1,18}+)(?:\.([0-9]{1,20}+))?+)\r?+\n"
+    rb"|([^\n]*+)\n"
 )
 POSITION = re.compile(rb"([+-]\d+(?:\.\d+)?)([+-]\d+(?:\.\d+)?)")
 TIME = re.compile(rb"0*(\d{1,18})(?:\.(\d+))?")
@@ -32,8 +36,6 @@ DOCUMENT = b'{\n   "html_attributions" : [],\n   "results" : [],\n   "status" : 
 
 
 def nanoseconds(seconds, fraction):
-    if fraction is None:
-        return int(seconds) * BILLION
     return int(seconds + fraction.ljust(9, b"0")[:9])
 
 
@@ -56,17 +58,12 @@ class Herd:
         clients, name, less, greater = self.clients, self.name, self.less, self.greater
         now = time.time_ns()
         replies, news, changed = [], [], []
-        for operands, client, latitude, longitude, seconds, fraction, other in map(
-            re.Match.groups, BATCH.finditer(data)
-        ):
-            if other is not None:
+        for operands, client, seconds, fraction, other in BATCH.findall(data):
+            if not client:
                 operands, client, reported = self.answer_other(other, replies)
-                if operands is None:
+                if client is None:
                     continue
-            elif not -90 <= float(latitude) <= 90 or not -180 <= float(longitude) <= 180:
-                replies.append(b"? IAMAT %b\n" % operands)
-                continue
-            elif fraction is not None and len(fraction) == 9:
+            elif len(fraction) == 9:
                 reported = int(seconds + fraction)
             else:
                 reported = nanoseconds(seconds, fraction)
@@ -76,9 +73,9 @@ class Herd:
                 # Twice in one batch: the later one has to be later for the neighbours, too.
                 skew = held[2] + 1
             if skew < 0:
-                at = less % (*divmod(-skew, BILLION), operands)
+                at = less % (-skew // BILLION, -skew % BILLION, operands)
             else:
-                at = greater % (*divmod(skew, BILLION), operands)
+                at = greater % (skew // BILLION, skew % BILLION, operands)
             replies.append(at)
             entry = (reported, name, skew, at)
             if held is None or entry > held:
@@ -103,7 +100,7 @@ class Herd:
                 return nothing
             time_match = TIME.fullmatch(fourth)
             if command == b"IAMAT" and time_match and is_position(third):
-                return b" ".join(fields[1:]), client, nanoseconds(*time_match.groups())
+                return b" ".join(fields[1:]), client, nanoseconds(*time_match.groups(b""))
         replies.append(b"? %b\n" % line[:MAX_LINE])
         return nothing
 
@@ -114,7 +111,7 @@ class Herd:
         for line in data.splitlines(keepends=True):
             _, name, skew, client, _, reported = line.split()
             seconds, _, fraction = reported.partition(b".")
-            order = nanoseconds(seconds, fraction or None), name, int(skew.replace(b".", b""))
+            order = nanoseconds(seconds, fraction), name, int(skew.replace(b".", b""))
             held = clients.get(client)
             if held is None or order > held[:3]:
                 clients[client] = (*order, line)

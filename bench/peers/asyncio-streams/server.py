@@ -10,6 +10,8 @@ import re
 import sys
 import time
 
+log = logging.getLogger("herd")
+
 MAX_LINE = 8192
 MAX_CLIENT_ID = 255
 BILLION = 1_000_000_000
@@ -100,33 +102,33 @@ class Server:
         return True
 
     async def serve_client(self, reader, writer):
-        logging.info("client connected")
+        log.info("client connected")
         try:
             while line := await reader.readline():
-                logging.info("client says %r", line)
+                log.info("client says %r", line)
                 line = line[:-1] if line.endswith(b"\n") else line
                 line = line[:-1] if line.endswith(b"\r") else line
                 reply, news = self.answer(line)
-                logging.info("client is told %r", reply)
+                log.info("client is told %r", reply)
                 writer.write(reply)
                 await writer.drain()
                 if news:
                     await self.flood(news)
         except (ConnectionError, ValueError) as error:
             # ValueError: a line without end, beyond what the stream holds.
-            logging.info("client failed: %s", error)
+            log.info("client failed: %s", error)
         finally:
-            logging.info("client left")
+            log.info("client left")
             writer.close()
 
     async def serve_neighbour(self, reader, writer):
         try:
             while line := await reader.readline():
-                logging.info("neighbour says %r", line)
+                log.info("neighbour says %r", line)
                 if self.hear(line):
                     await self.flood(line)
         except (ConnectionError, ValueError) as error:
-            logging.info("neighbour failed: %s", error)
+            log.info("neighbour failed: %s", error)
         finally:
             writer.close()
 
@@ -136,13 +138,13 @@ class Server:
     async def tell(self, neighbour, host, port, line):
         try:
             _, writer = await asyncio.open_connection(host, port)
-            logging.info("%s is told %r", neighbour, line)
+            log.info("%s is told %r", neighbour, line)
             writer.write(line)
             await writer.drain()
             writer.close()
             await writer.wait_closed()
         except OSError as error:
-            logging.info("%s is not reached: %s", neighbour, error)
+            log.info("%s is not reached: %s", neighbour, error)
 
 
 def neighbour(text):
