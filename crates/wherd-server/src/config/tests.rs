@@ -261,9 +261,8 @@ fn providers_are_checked() {
     ] {
         check(&format!("[places]\n{text}\n"), &[&[expected]]);
     }
-    let file = parse(
-        "[places]\nproviders = [\"auto\", \"overpass\", \"local\"]\n[places.google]\nkey_file = \"k\"\n",
-    );
+    let text = "[places]\nproviders = [\"auto\", \"overpass\", \"local\"]\n[places.google]\nkey_file = \"k\"\n";
+    let file = Config::parse(text, Path::new("/etc/wherd/herd.toml")).expect("a sound file");
     assert_eq!(file.places.providers.len(), 3);
     assert_eq!(
         file.places.google.key_file.as_deref(),
