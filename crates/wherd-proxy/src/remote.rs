@@ -18,6 +18,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -289,9 +290,7 @@ impl Remote {
         // A task of its own: it goes on when whoever asked first is gone.
         let remote = Arc::clone(self);
         let call = tokio::spawn(async move { remote.fly(asked).await });
-        let ended = call.map(|ended| {
-            ended.unwrap_or_else(|_| Err(Failure::new(Kind::Garbage, "it was given up")))
-        });
+        let ended = call.map(|ended| ended.unwrap_or_else(|_| Err(given_up())));
         let flight = ended.boxed().shared();
         flights.insert(asked, flight.clone());
         Ok((flight, How::Called))
@@ -316,10 +315,10 @@ impl Remote {
     /// any more.
     async fn fly(self: Arc<Self>, asked: Circle) -> Outcome {
         let landed_by = Instant::now() + self.settings.share_for;
-        let outcome = self
-            .call(asked)
-            .await
-            .map(|content| Arc::new(Stored::new(content)));
+        // A defect is told where panics are, and costs this answer and not the next one as well.
+        let called = AssertUnwindSafe(self.call(asked)).catch_unwind().await;
+        let called = called.unwrap_or_else(|_| Err(given_up()));
+        let outcome = called.map(|content| Arc::new(Stored::new(content)));
         if let Ok(stored) = &outcome {
             self.cache.insert(asked, stored);
         }
@@ -451,6 +450,10 @@ impl std::fmt::Debug for Remote {
             .field("settings", &self.settings)
             .finish_non_exhaustive()
     }
+}
+
+fn given_up() -> Failure {
+    Failure::new(Kind::Garbage, "it was given up")
 }
 
 /// A panic while it was held left nothing half done.

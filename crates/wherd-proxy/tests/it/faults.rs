@@ -231,3 +231,48 @@ async fn what_may_pass_is_tried_again() {
         assert_eq!(stub.count(), tries, "HTTP {status}");
     }
 }
+
+/// A transport with a defect.
+struct Defective(std::sync::atomic::AtomicBool);
+
+impl wherd_proxy::Transport for Defective {
+    fn send<'a>(
+        &'a self,
+        _: &'a wherd_proxy::Request,
+        _: Option<&'a wherd_proxy::Key>,
+    ) -> wherd_proxy::http::Sending<'a> {
+        let is_first = !self.0.swap(true, std::sync::atomic::Ordering::SeqCst);
+        Box::pin(async move {
+            assert!(!is_first, "a planted defect");
+            Ok(wherd_proxy::http::Response {
+                status: 200,
+                is_json: true,
+                retry_after: None,
+                body: b"{}".to_vec(),
+            })
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_defect_costs_one_answer() {
+    let remote = wherd_proxy::Remote::new(
+        Provider::new(Service::Google),
+        settings(),
+        Some(crate::key()),
+        std::sync::Arc::new(Defective(false.into())),
+        std::sync::Arc::new(wherd_proxy::budget::OwnBudget::new(None)),
+        std::sync::Arc::new(()),
+    );
+    let here = circle(UCLA, 1_000);
+    let deadline = || tokio::time::Instant::now() + Duration::from_secs(5);
+    let why = remote
+        .ask(&here, 1, deadline())
+        .await
+        .expect_err("a defect");
+    assert_eq!(why.kind, Kind::Garbage);
+    // As soon as that call is not shared any more.
+    while remote.ask(&here, 1, deadline()).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+}
