@@ -63,6 +63,10 @@ impl Chain {
             }
             match remote.ask(circle, bound, deadline).await {
                 Ok(told) => {
+                    if is_second {
+                        // What the pair is for.
+                        failures.pop();
+                    }
                     let told = Some(told);
                     return Asked { told, failures };
                 }

@@ -49,6 +49,7 @@ async fn the_legacy_service_is_asked_where_the_new_one_is_not_enabled() {
     let chain = auto(&new, &legacy);
     for number in 0..3 {
         let asked = ask(&chain, 500 + number).await;
+        assert!(asked.messages().is_empty());
         assert_eq!(
             asked.told.map(|told| told.service),
             Some(Service::GoogleLegacy)
