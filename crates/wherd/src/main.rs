@@ -2,11 +2,13 @@
 //!
 //! One file for each subcommand; each holds its arguments and a `run` that returns how it ended.
 //! What they share: [`failure`] is how a command fails and with which exit code, [`output`] how it
-//! prints, [`talk`] how it speaks to a server's client port, [`answer`] what a reply means.
+//! prints, [`talk`] how it speaks to a server's client port, [`answer`] what a reply means, [`number`]
+//! what a number looks like.
 
 mod answer;
 mod ask;
 mod failure;
+mod number;
 mod output;
 mod talk;
 

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum, value_parser};
 use wherd_bench::{Movement, Options, Pace, Target, Workload, spread};
 
 use crate::failure::{Code, Failure};
+use crate::number::number;
 
 const DEFAULT_CONNECTIONS: u32 = 16;
 const DEFAULT_IN_FLIGHT: u64 = 64;
@@ -209,13 +210,4 @@ fn seconds(text: &str) -> Result<f64, String> {
 
 fn percent(text: &str) -> Result<f64, String> {
     number(text, 100.0).ok_or_else(|| "a percentage from 0 to 100".to_owned())
-}
-
-/// A plain number from 0 to `most`: no sign, no exponent, no "nan".
-fn number(text: &str, most: f64) -> Option<f64> {
-    let is_plain = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let number = text.parse().ok().filter(|_| is_plain)?;
-    (0.0..=most).contains(&number).then_some(number)
 }

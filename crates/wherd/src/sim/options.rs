@@ -8,6 +8,7 @@ use wherd_sim::measure::{self, MS, Votes};
 
 use super::fault::edge_at;
 use crate::failure::{Code, Failure};
+use crate::number::number;
 
 /// Most entries that all servers together may hold: at some 250 bytes each they fill a few
 /// gigabytes.
@@ -132,15 +133,6 @@ pub(super) fn seconds(text: &str) -> Result<f64, String> {
 /// Milliseconds, up to an hour.
 pub(super) fn milliseconds(text: &str) -> Result<f64, String> {
     number(text, 3_600_000.0).ok_or_else(|| "milliseconds from 0 to 3600000".to_owned())
-}
-
-/// A plain number from 0 to `most`: no sign, no exponent, no "nan".
-fn number(text: &str, most: f64) -> Option<f64> {
-    let is_plain = text
-        .bytes()
-        .all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let number = text.parse().ok().filter(|_| is_plain)?;
-    (0.0..=most).contains(&number).then_some(number)
 }
 
 /// From milliseconds.
