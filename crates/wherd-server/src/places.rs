@@ -4,10 +4,10 @@ mod herd;
 mod local;
 
 pub(crate) use herd::{Telling, budget};
+pub(crate) use local::Local;
 pub use local::{PlacesError, open_index};
 
 use crate::config::{Config, PlacesConfig, PlacesProvider, Rank};
-use local::Local;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -61,14 +61,23 @@ impl Places {
         config: &Config,
         around: &Surroundings,
     ) -> Result<(Self, Vec<String>), PlacesError> {
-        let (local, warning) = Local::open(&config.places)?;
+        let opened = Local::open(&config.places)?;
+        Ok(Self::new(opened, config, around))
+    }
+
+    /// The same with a file that is open.
+    pub(crate) fn new(
+        (local, warning): (Local, Option<PlacesError>),
+        config: &Config,
+        around: &Surroundings,
+    ) -> (Self, Vec<String>) {
         let mut warnings: Vec<_> = warning
             .map(|warning| format!("{warning}; the built-in places answer"))
             .into_iter()
             .collect();
         let providers = Providers::new(&config.places, around, &mut warnings);
         let providers = Arc::new(providers);
-        Ok((Self { local, providers }, warnings))
+        (Self { local, providers }, warnings)
     }
 
     /// Opens what a new configuration names; providers that are as they were remember what they
@@ -184,7 +193,9 @@ impl Providers {
             config,
             key: key.clone(),
             web: Arc::new(Web::new(Duration::from_millis(config.limits.connect_ms))),
-            around,
+            google_budget: (around.budget)("google", config.google.calls_per_day),
+            overpass_budget: (around.budget)("overpass", config.overpass.calls_per_day),
+            observer: &around.observer,
         };
         let links = config
             .providers
@@ -223,18 +234,20 @@ struct Making<'a> {
     config: &'a PlacesConfig,
     key: Option<Key>,
     web: Arc<Web>,
-    around: &'a Surroundings,
+    /// Of the account, whichever of its services is called.
+    google_budget: Arc<dyn Budget>,
+    overpass_budget: Arc<dyn Budget>,
+    observer: &'a Arc<dyn Observer>,
 }
 
 impl Making<'_> {
     fn remote(&self, service: Service) -> Arc<Remote> {
-        let Self { config, around, .. } = self;
-        let (google, overpass) = (&config.google, &config.overpass);
-        // One account has one budget, whichever of its services is called.
-        let (base_url, account, per_day) = match service {
-            Service::Google => (&google.base_url, "google", google.calls_per_day),
-            Service::GoogleLegacy => (&google.legacy_base_url, "google", google.calls_per_day),
-            Service::Overpass => (&overpass.base_url, "overpass", overpass.calls_per_day),
+        let config = self.config;
+        let google = &config.google;
+        let (base_url, budget) = match service {
+            Service::Google => (&google.base_url, &self.google_budget),
+            Service::GoogleLegacy => (&google.legacy_base_url, &self.google_budget),
+            Service::Overpass => (&config.overpass.base_url, &self.overpass_budget),
         };
         let provider = Provider {
             service,
@@ -243,7 +256,6 @@ impl Making<'_> {
             language: config.language.clone(),
             rank: rank(config),
         };
-        let budget = (around.budget)(account, per_day);
         let key = self.key.clone().filter(|_| service.wants_key());
         let web: Arc<Web> = Arc::clone(&self.web);
         Remote::new(
@@ -251,8 +263,8 @@ impl Making<'_> {
             settings(config, service),
             key,
             web,
-            budget,
-            Arc::clone(&around.observer),
+            Arc::clone(budget),
+            Arc::clone(self.observer),
         )
     }
 }
@@ -303,11 +315,6 @@ fn write_failure(asked: &Asked, messages: Vec<String>, out: &mut Vec<u8>) {
     let mut document = Document::of_failure(status, why);
     document.info_messages = messages.into_iter().map(Into::into).collect();
     document.write(out);
-}
-
-/// Whether the places file can be used, or need not be.
-pub(crate) fn check(config: &Config) -> Result<(), PlacesError> {
-    Local::open(&config.places).map(drop)
 }
 
 /// The places as they are now: a configuration that is read again puts others in their place, and

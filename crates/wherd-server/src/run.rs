@@ -8,7 +8,7 @@ use crate::journal::{self, Folder, JournalError, Replayed, Worker};
 use crate::neighbour;
 use crate::net::TcpListener;
 use crate::node::{self, Node};
-use crate::places::{self, Places, PlacesError, Shelf, Surroundings, Telling};
+use crate::places::{self, Local, Places, PlacesError, Shelf, Surroundings, Telling};
 use crate::reload::Reloader;
 use crate::service::Service;
 use crate::status::{Addresses, PortsFile, ServerPorts};
@@ -168,7 +168,7 @@ async fn run_once(
 ) -> Result<(), RunError> {
     let server = config.server(name)?.clone();
     // A file that cannot be used is told before anything is begun.
-    places::check(config)?;
+    let local_places = Local::open(&config.places)?;
     let name = ServerName::new(name).unwrap_or_else(|error| {
         unreachable!("the configuration checked its names: {error}");
     });
@@ -192,7 +192,7 @@ async fn run_once(
     let node = Node::new(config, &server, replica, newest_run, log.clone(), stop);
     let node = Arc::new(node);
     let writing = stored.map(|stored| stored.go_on(&node));
-    let shelf = open_places(config, &node)?;
+    let shelf = open_places(local_places, config, &node);
     if let Some(path) = &options.ports_file {
         write_ports_file(path, name.as_str(), &listeners.addresses, &log_file).map_err(
             |error| RunError::Write {
@@ -323,20 +323,24 @@ pub(crate) fn with_options(mut config: Config, options: &RunOptions) -> Config {
 }
 
 /// The places, with a budget that the herd shares.
-fn open_places(config: &Config, node: &Arc<Node>) -> Result<Arc<Shelf>, PlacesError> {
+fn open_places(
+    local: (Local, Option<PlacesError>),
+    config: &Config,
+    node: &Arc<Node>,
+) -> Arc<Shelf> {
     let budget_node = Arc::clone(node);
     let around = Surroundings {
         budget: Box::new(move |account, limit| places::budget(&budget_node, account, limit)),
         observer: Arc::new(Telling::new(Arc::clone(node))),
     };
-    let (places, warnings) = Places::open(config, &around)?;
+    let (places, warnings) = Places::new(local, config, &around);
     for warning in &warnings {
         let fields = [("why", warning.as_str().into())];
         node.log.event(Level::Warning, "places.unusable", &fields);
     }
     let shelf = Arc::new(Shelf::new(Arc::new(places), around));
     check_places(&shelf, config, node);
-    Ok(shelf)
+    shelf
 }
 
 /// Has a long places file read as a whole, while it is used.

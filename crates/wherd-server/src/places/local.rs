@@ -34,7 +34,7 @@ pub enum PlacesError {
 }
 
 /// The places that this server knows itself.
-pub(super) struct Local {
+pub(crate) struct Local {
     imported: Option<Index>,
     /// The same file, where all of it is still to be read.
     unchecked: Option<Index>,
@@ -46,7 +46,7 @@ pub(super) struct Local {
 impl Local {
     /// Opens the file that the configuration names. One that is optional and cannot be used is left
     /// out, and the second value tells why.
-    pub(super) fn open(config: &PlacesConfig) -> Result<(Self, Option<PlacesError>), PlacesError> {
+    pub(crate) fn open(config: &PlacesConfig) -> Result<(Self, Option<PlacesError>), PlacesError> {
         let mapped = config
             .file
             .as_deref()
