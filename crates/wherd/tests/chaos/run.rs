@@ -249,9 +249,11 @@ impl Stage<'_> {
             unreachable!("a server has one fault at a time");
         };
         let words = trial.folder().join("strace.err");
+        // The disk fails before it is known here that it does.
+        let from = trial.recorder.now();
         match Injection::begin(pid, &trial.data(), name, failing, &words) {
             Ok(injection) => {
-                trial.trouble(server);
+                trial.trouble(server, from);
                 self.injections.insert(server, injection);
             }
             Err(why) => self.summary.skip("a disk that fails", &why),

@@ -294,7 +294,7 @@ pub(crate) fn fill_the_disk(options: &Options) -> Result<Summary, String> {
     let mut summary = Summary::default();
     summary.fault("full disk");
     trial.load.open();
-    trial.trouble(0);
+    trial.trouble(0, trial.recorder.now());
     let hill = &trial.members[0];
     let pid = hill.pid().expect("it runs");
     let known = format!("IAMAT known +1-1 {}\n", now_text());

@@ -148,11 +148,10 @@ impl Trial {
         self.promise.excused.extend(earlier);
     }
 
-    /// From here on until the next check the server may refuse reports.
-    pub(crate) fn trouble(&mut self, server: usize) {
+    /// From then on until the next check the server may refuse reports.
+    pub(crate) fn trouble(&mut self, server: usize, from: Duration) {
         let name = self.members[server].name;
-        let now = self.recorder.now();
-        self.promise.troubled.push((name, now, Duration::MAX));
+        self.promise.troubled.push((name, from, Duration::MAX));
     }
 
     /// The folder of the servers' data.
