@@ -1,85 +1,111 @@
 //! The table of newest reports: client to entry.
 
 use crate::digest::Digest;
+use crate::slab::{Location, Slab};
 use crate::version_vector::{OriginIndex, Origins};
 use hashbrown::HashTable;
 use siphasher::sip::SipHasher13;
+use std::cmp::Ordering;
 use std::hash::Hasher;
-use wherd_proto::{AtText, Origin, Position, Update};
+use std::hint::black_box;
+use wherd_proto::{AtText, Update};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// What stands for a client within one replica: its place in the table, until it is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClientIndex(pub(crate) u32);
 
-/// The newest report of one client: one cache line, and the text.
+/// The newest report of one client, as its record has it: numbers of fixed lengths, little-endian,
+/// and the text behind them.
 ///
 /// The text is the client's own, so an entry is found by the client ID in it and nothing is kept
-/// twice.
-#[derive(Clone, Debug)]
-pub(crate) struct Entry {
-    text: Vec<u8>,
-    hash: u64,
-    ordered_at_ns: i64,
-    sequence: u64,
-    position: Position,
-    origin: OriginIndex,
-    skew_bytes: u8,
-    client_bytes: u8,
-}
+/// twice. What can be made of the text, as the position, is not kept at all.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry<'a>(&'a [u8]);
 
-impl Entry {
-    /// Whether the place is free.
-    pub(crate) const fn is_vacant(&self) -> bool {
-        self.text.is_empty()
+/// Of a record without its text: when it is ordered, its number, its origin, the length of its text
+/// and of the skew and the client ID in it.
+const HEADER_BYTES: usize = 8 + 8 + 3 + 3 + 1 + 1;
+/// A number of three bytes is below this.
+const THREE_BYTES: usize = 1 << 24;
+/// How many clients are looked up together.
+pub(crate) const GROUP: usize = 16;
+/// Room that is free for other lengths than those that are wanted is given back beyond this, and
+/// beyond what is taken.
+const MAX_FREE_BYTES: usize = 1 << 20;
+
+impl<'a> Entry<'a> {
+    /// The record that `bytes` begins with.
+    pub(crate) fn of(bytes: &'a [u8]) -> Self {
+        Self(&bytes[..HEADER_BYTES + three_bytes(bytes, 19)])
+    }
+
+    /// A copy of the record.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn to_record(self) -> Box<[u8]> {
+        self.0.into()
     }
 
     /// Whether it says that its client is forgotten.
-    pub(crate) fn is_forgotten(&self) -> bool {
+    pub(crate) fn is_forgotten(self) -> bool {
         self.at().is_forgotten()
     }
 
-    pub(crate) const fn ordered_at_ns(&self) -> i64 {
-        self.ordered_at_ns
+    pub(crate) fn ordered_at_ns(self) -> i64 {
+        self.number(0) as i64
     }
 
-    pub(crate) const fn origin(&self) -> OriginIndex {
-        self.origin
+    pub(crate) fn origin(self) -> OriginIndex {
+        OriginIndex(three_bytes(self.0, 16) as u32)
     }
 
-    pub(crate) const fn sequence(&self) -> u64 {
-        self.sequence
+    pub(crate) fn sequence(self) -> u64 {
+        self.number(8)
     }
 
     /// How many bytes its text has.
-    pub(crate) const fn text_bytes(&self) -> usize {
-        self.text.len()
+    pub(crate) const fn text_bytes(self) -> usize {
+        self.0.len() - HEADER_BYTES
     }
 
-    pub(crate) fn update(&self) -> Update<'_> {
+    pub(crate) fn update(self) -> Update<'a> {
         Update {
-            sequence: self.sequence,
-            ordered_at_ns: self.ordered_at_ns,
-            position: self.position,
+            sequence: self.sequence(),
+            ordered_at_ns: self.ordered_at_ns(),
             at: self.at(),
         }
     }
 
-    fn at(&self) -> AtText<'_> {
-        AtText::from_parts(&self.text, self.skew_bytes, self.client_bytes)
+    pub(crate) fn at(self) -> AtText<'a> {
+        AtText::from_parts(&self.0[HEADER_BYTES..], self.0[22], self.0[23])
     }
 
-    /// The total order that picks the newest, the same on every server.
-    ///
-    /// Of equal times the later report to one server wins, since a client whose clock ticks
-    /// seconds says two things in one; between servers the name decides.
-    fn precedence<'a>(
-        origins: &'a Origins,
-        update: &Update<'_>,
-        origin: OriginIndex,
-    ) -> (i64, &'a Origin, u64) {
-        (update.ordered_at_ns, origins.get(origin), update.sequence)
+    fn number(self, start: usize) -> u64 {
+        let bytes = self.0[start..].first_chunk().copied();
+        u64::from_le_bytes(bytes.unwrap_or_default())
     }
+
+    fn hash(self, origins: &Origins) -> u64 {
+        hash_entry(origins, self.origin(), &self.update())
+    }
+
+    /// Writes a record of the length that it has to have.
+    fn write(record: &mut [u8], update: &Update<'_>, origin: OriginIndex) {
+        let text = update.at.as_bytes();
+        let (header, rest) = record.split_at_mut(HEADER_BYTES);
+        header[..8].copy_from_slice(&update.ordered_at_ns.to_le_bytes());
+        header[8..16].copy_from_slice(&update.sequence.to_le_bytes());
+        header[16..19].copy_from_slice(&origin.0.to_le_bytes()[..3]);
+        header[19..22].copy_from_slice(&(text.len() as u32).to_le_bytes()[..3]);
+        header[22] = update.at.skew_bytes();
+        header[23] = update.at.client_bytes();
+        rest.copy_from_slice(text);
+    }
+}
+
+fn three_bytes(bytes: &[u8], start: usize) -> usize {
+    let [low, middle, high] = bytes[start..].first_chunk().copied().unwrap_or_default();
+    u32::from_le_bytes([low, middle, high, 0]) as usize
 }
 
 /// How an update compares to what the table had of its client.
@@ -96,8 +122,9 @@ pub(crate) enum Merge {
 /// The entries, one for each client.
 pub(crate) struct Entries {
     by_client: HashTable<u32>,
-    list: Vec<Entry>,
-    /// Places in the list that are free.
+    /// Where the record of each place is; nowhere, where the place is free.
+    locations: Vec<Location>,
+    records: Slab,
     vacant: Vec<u32>,
     forgotten_count: usize,
     text_bytes: usize,
@@ -110,7 +137,8 @@ impl Entries {
     pub(crate) fn new(hash_keys: (u64, u64)) -> Self {
         Self {
             by_client: HashTable::new(),
-            list: Vec::new(),
+            locations: Vec::new(),
+            records: Slab::default(),
             vacant: Vec::new(),
             forgotten_count: 0,
             text_bytes: 0,
@@ -121,7 +149,7 @@ impl Entries {
 
     /// How many clients have an entry, those that are forgotten too.
     pub(crate) const fn count(&self) -> usize {
-        self.list.len() - self.vacant.len()
+        self.locations.len() - self.vacant.len()
     }
 
     /// How many of them are forgotten.
@@ -131,7 +159,7 @@ impl Entries {
 
     /// How many places there are: every [`ClientIndex`] is below.
     pub(crate) const fn places_count(&self) -> usize {
-        self.list.len()
+        self.locations.len()
     }
 
     /// How many bytes their texts have in all.
@@ -143,106 +171,146 @@ impl Entries {
         &self.digest
     }
 
-    pub(crate) fn get(&self, client: ClientIndex) -> &Entry {
-        &self.list[client.0 as usize]
+    /// The entry at a place; `None` where the place is free.
+    pub(crate) fn at(&self, place: u32) -> Option<Entry<'_>> {
+        let location = self.locations[place as usize];
+        (location != Location::NONE).then(|| Entry::of(self.records.from(location)))
+    }
+
+    /// The entry of a client that was found.
+    pub(crate) fn get(&self, client: ClientIndex) -> Entry<'_> {
+        self.at(client.0).expect("a client that is known")
     }
 
     pub(crate) fn find(&self, client: &[u8]) -> Option<ClientIndex> {
-        let hash = hash_client(self.hash_keys, client);
-        let found = self
-            .by_client
-            .find(hash, |i| self.list[*i as usize].at().client() == client);
-        found.map(|index| ClientIndex(*index))
+        self.find_hashed(self.hash(client), client)
     }
 
-    /// Holds an update if it precedes what is held of its client.
+    /// What a client is found by.
+    pub(crate) fn hash(&self, client: &[u8]) -> u64 {
+        hash_client(self.hash_keys, client)
+    }
+
+    /// Finds a client of which the hash is known.
+    pub(crate) fn find_hashed(&self, hash: u64, client: &[u8]) -> Option<ClientIndex> {
+        let found = self.by_client.find(hash, |place| {
+            self.get(ClientIndex(*place)).at().client() == client
+        });
+        found.map(|place| ClientIndex(*place))
+    }
+
+    /// Brings what is held of some clients into the processor's caches, for many at a time: each
+    /// step of one is independent of the same step of the others, so they wait for the memory
+    /// together. Among a million clients nothing of one is near.
+    pub(crate) fn touch(&self, hashes: &[u64]) {
+        let mut locations = [Location::NONE; GROUP];
+        let places = hashes
+            .iter()
+            .map(|hash| self.by_client.find(*hash, |_| true));
+        for (location, place) in locations.iter_mut().zip(places) {
+            *location = place.map_or(Location::NONE, |place| self.locations[*place as usize]);
+        }
+        let is_some = |location: &Location| *location != Location::NONE;
+        let mut sum = 0_u8;
+        for location in locations.into_iter().filter(is_some) {
+            let record = self.records.from(location);
+            // The line with its beginning, and the next.
+            sum = sum.wrapping_add(record[0]);
+            sum = sum.wrapping_add(record.get(64).copied().unwrap_or_default());
+        }
+        black_box(sum);
+    }
+
+    /// Holds an update if it precedes what is held of its client, of which the hash is known.
     pub(crate) fn merge(
         &mut self,
         origins: &Origins,
-        update: &Update<'_>,
+        (hash, update): (u64, &Update<'_>),
         origin: OriginIndex,
         is_tie_ignored: bool,
     ) -> Merge {
-        let Some(client) = self.find(update.at.client()) else {
-            return Merge::Newest(self.insert(origins, update, origin));
+        let Some(client) = self.find_hashed(hash, update.at.client()) else {
+            return Merge::Newest(self.insert(origins, (hash, update), origin));
         };
-        let held = &self.list[client.0 as usize];
-        let held_precedence = Entry::precedence(origins, &held.update(), held.origin);
-        let precedence = Entry::precedence(origins, update, origin);
-        if is_tie_ignored && precedence.0 == held_precedence.0 {
-            return Merge::Older(client);
-        }
-        match precedence.cmp(&held_precedence) {
-            std::cmp::Ordering::Greater => {
+        let held = self.get(client);
+        let order = match update.ordered_at_ns.cmp(&held.ordered_at_ns()) {
+            Ordering::Equal if is_tie_ignored => Ordering::Less,
+            // The total order that picks the newest, the same on every server.
+            //
+            // Of equal times the later report to one server wins, since a client whose clock ticks
+            // seconds says two things in one; between servers the name decides.
+            Ordering::Equal => {
+                let this = (origins.get(origin), update.sequence);
+                this.cmp(&(origins.get(held.origin()), held.sequence()))
+            }
+            order => order,
+        };
+        // The same update with another text: a bit changed somewhere. One of the two wins
+        // everywhere, or no repair would come to an end.
+        let order = order.then_with(|| {
+            let hash = hash_entry(origins, origin, update);
+            hash.cmp(&held.hash(origins))
+        });
+        match order {
+            Ordering::Greater => {
                 self.replace(client, origins, update, origin);
                 Merge::Newest(client)
             }
-            std::cmp::Ordering::Equal => {
-                // The same update with another text: a bit changed somewhere. One of the two wins
-                // everywhere, or no repair would come to an end.
-                let hash = hash_entry(origins.get(origin), update);
-                match hash.cmp(&self.list[client.0 as usize].hash) {
-                    std::cmp::Ordering::Greater => {
-                        self.replace(client, origins, update, origin);
-                        Merge::Newest(client)
-                    }
-                    std::cmp::Ordering::Equal => Merge::Held(client),
-                    std::cmp::Ordering::Less => Merge::Older(client),
-                }
-            }
-            std::cmp::Ordering::Less => Merge::Older(client),
+            Ordering::Equal => Merge::Held(client),
+            Ordering::Less => Merge::Older(client),
         }
     }
 
     fn insert(
         &mut self,
         origins: &Origins,
-        update: &Update<'_>,
+        (hash, update): (u64, &Update<'_>),
         origin: OriginIndex,
     ) -> ClientIndex {
-        let keys = self.hash_keys;
-        let entry = Entry {
-            text: Vec::with_capacity(text_capacity(update.at.as_bytes().len())),
-            hash: 0,
-            ordered_at_ns: 0,
-            sequence: 0,
-            position: update.position,
-            origin,
-            skew_bytes: 0,
-            client_bytes: 0,
+        let location = self.records.take(record_bytes(update));
+        self.write(location, update, origin);
+        let place = match self.vacant.pop() {
+            Some(place) => {
+                self.locations[place as usize] = location;
+                place
+            }
+            None => {
+                let place = self.locations.len();
+                assert!(place < u32::MAX as usize, "fewer clients than 2^32");
+                self.locations.push(location);
+                place as u32
+            }
         };
-        let index = self.vacant.pop().unwrap_or(self.list.len() as u32);
-        if index as usize == self.list.len() {
-            assert!(index < u32::MAX, "fewer clients than 2^32");
-            self.list.push(entry);
-        } else {
-            self.list[index as usize] = entry;
-        }
-        self.replace(ClientIndex(index), origins, update, origin);
-        let list = &self.list;
-        let hash_of = |index: &u32| hash_client(keys, list[*index as usize].at().client());
-        self.by_client
-            .insert_unique(hash_client(keys, update.at.client()), index, hash_of);
-        ClientIndex(index)
+        let new_hash = hash_entry(origins, origin, update);
+        self.digest.replace(update.at.client(), 0, new_hash);
+        let (keys, locations, records) = (self.hash_keys, &self.locations, &self.records);
+        let hash_of = |place: &u32| {
+            let entry = Entry::of(records.from(locations[*place as usize]));
+            hash_client(keys, entry.at().client())
+        };
+        self.by_client.insert_unique(hash, place, hash_of);
+        ClientIndex(place)
     }
 
     /// Removes an entry as if it had never been.
-    pub(crate) fn remove(&mut self, client: ClientIndex) {
-        let entry = &self.list[client.0 as usize];
-        if entry.is_vacant() {
+    pub(crate) fn remove(&mut self, ClientIndex(place): ClientIndex, origins: &Origins) {
+        let Some(entry) = self.at(place) else {
             return;
-        }
-        let hash = hash_client(self.hash_keys, entry.at().client());
-        if let Ok(found) = self.by_client.find_entry(hash, |index| *index == client.0) {
+        };
+        let (client, old_hash) = (entry.at().client(), entry.hash(origins));
+        let hash = self.hash(client);
+        let bucket = self.by_client.find_entry(hash, |found| *found == place);
+        if let Ok(found) = bucket {
             found.remove();
         }
-        self.digest.replace(entry.at().client(), entry.hash, 0);
-        self.forgotten_count -= usize::from(entry.is_forgotten());
-        self.text_bytes -= entry.text.len();
-        let entry = &mut self.list[client.0 as usize];
-        (entry.text, entry.hash) = (Vec::new(), 0);
-        (entry.skew_bytes, entry.client_bytes) = (0, 0);
-        self.vacant.push(client.0);
+        let location = std::mem::replace(&mut self.locations[place as usize], Location::NONE);
+        let entry = Entry::of(self.records.from(location));
+        let bytes = entry.0.len();
+        self.digest.replace(entry.at().client(), old_hash, 0);
+        self.uncount(location);
+        self.records.give_back(location, bytes);
+        self.vacant.push(place);
+        self.give_back_memory();
     }
 
     fn replace(
@@ -252,34 +320,62 @@ impl Entries {
         update: &Update<'_>,
         origin: OriginIndex,
     ) {
-        let entry = &mut self.list[client.0 as usize];
-        let text = update.at.as_bytes();
-        let hash = hash_entry(origins.get(origin), update);
-        self.digest.replace(update.at.client(), entry.hash, hash);
-        let was_forgotten = !entry.is_vacant() && entry.is_forgotten();
-        self.forgotten_count -= usize::from(was_forgotten);
-        self.forgotten_count += usize::from(update.at.is_forgotten());
-        self.text_bytes += text.len();
-        self.text_bytes -= entry.text.len();
-        if entry.text.capacity() < text.len() {
-            entry.text = Vec::with_capacity(text_capacity(text.len()));
+        let location = self.locations[client.0 as usize];
+        let held = Entry::of(self.records.from(location));
+        let (old_bytes, new_bytes) = (held.0.len(), record_bytes(update));
+        let new_hash = hash_entry(origins, origin, update);
+        self.digest
+            .replace(update.at.client(), held.hash(origins), new_hash);
+        self.uncount(location);
+        if Slab::is_same_room(old_bytes, new_bytes) {
+            self.write(location, update, origin);
+        } else {
+            self.records.give_back(location, old_bytes);
+            let location = self.records.take(new_bytes);
+            self.write(location, update, origin);
+            self.locations[client.0 as usize] = location;
+            self.give_back_memory();
         }
-        entry.text.clear();
-        entry.text.extend_from_slice(text);
-        entry.hash = hash;
-        entry.ordered_at_ns = update.ordered_at_ns;
-        entry.sequence = update.sequence;
-        entry.position = update.position;
-        entry.origin = origin;
-        entry.skew_bytes = update.at.skew_bytes();
-        entry.client_bytes = update.at.client_bytes();
+    }
+
+    /// Writes a record where there is room for it, and counts it.
+    fn write(&mut self, location: Location, update: &Update<'_>, origin: OriginIndex) {
+        let bytes = record_bytes(update);
+        assert!(bytes < THREE_BYTES && (origin.0 as usize) < THREE_BYTES);
+        self.forgotten_count += usize::from(update.at.is_forgotten());
+        self.text_bytes += update.at.as_bytes().len();
+        Entry::write(self.records.get_mut(location, bytes), update, origin);
+    }
+
+    /// The record there is counted no more.
+    fn uncount(&mut self, location: Location) {
+        let entry = Entry::of(self.records.from(location));
+        self.forgotten_count -= usize::from(entry.is_forgotten());
+        self.text_bytes -= entry.text_bytes();
+    }
+
+    /// Moves all records together where more is free than taken: texts of other lengths, or many
+    /// clients that are gone, left it behind. It is as much work as there were changes since.
+    fn give_back_memory(&mut self) {
+        if self.records.free_bytes() <= self.records.taken_bytes().max(MAX_FREE_BYTES) {
+            return;
+        }
+        let mut records = Slab::default();
+        for location in &mut self.locations {
+            if *location != Location::NONE {
+                let record = Entry::of(self.records.from(*location)).0;
+                *location = records.take(record.len());
+                records
+                    .get_mut(*location, record.len())
+                    .copy_from_slice(record);
+            }
+        }
+        self.records = records;
     }
 }
 
-/// Texts of one client differ by a few digits: the next one mostly fits where the last one was,
-/// and the allocator rounds up to sixteen bytes as well.
-const fn text_capacity(bytes: usize) -> usize {
-    bytes.next_multiple_of(16) + 8
+const fn record_bytes(update: &Update<'_>) -> usize {
+    HEADER_BYTES + update.at.as_bytes().len()
 }
 
 pub(crate) fn hash_client(keys: (u64, u64), client: &[u8]) -> u64 {
@@ -291,9 +387,8 @@ pub(crate) fn hash_client(keys: (u64, u64), client: &[u8]) -> u64 {
 /// The same on every server: by it they see whether they hold the same.
 ///
 /// The origin counts: its name stands in the client's AT line, and is not in the text.
-fn hash_entry(origin: &Origin, update: &Update<'_>) -> u64 {
-    let name = origin.server.as_str().as_bytes();
-    let seed = xxh3_64_with_seed(name, origin.incarnation)
+fn hash_entry(origins: &Origins, origin: OriginIndex, update: &Update<'_>) -> u64 {
+    let seed = origins.seed(origin)
         ^ update.ordered_at_ns.unsigned_abs()
         ^ update.sequence.rotate_left(32);
     xxh3_64_with_seed(update.at.as_bytes(), seed)

@@ -25,6 +25,7 @@ mod entries;
 mod lanes;
 mod ledger;
 mod queue;
+mod slab;
 mod sweep;
 mod version_vector;
 

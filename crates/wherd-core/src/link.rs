@@ -120,7 +120,7 @@ pub(crate) struct Link {
     is_ready: bool,
     /// What [`Mutant::SendQueuedCopy`](crate::Mutant::SendQueuedCopy) sends.
     #[cfg(feature = "mutants")]
-    copies: std::cell::RefCell<std::collections::BTreeMap<u32, crate::entries::Entry>>,
+    copies: std::cell::RefCell<std::collections::BTreeMap<u32, Box<[u8]>>>,
 }
 
 impl Link {
@@ -164,7 +164,7 @@ impl Link {
         if crate::mutant::is_mutant!(self.settings, SendQueuedCopy) {
             let mut copies = self.copies.borrow_mut();
             let copy = copies.entry(client.0);
-            copy.or_insert_with(|| entries.get(client).clone());
+            copy.or_insert_with(|| entries.get(client).to_record());
         }
     }
 
@@ -244,15 +244,15 @@ struct Positions<'a> {
     target: Target,
     is_tracing: bool,
     #[cfg(feature = "mutants")]
-    copies: &'a std::cell::RefCell<std::collections::BTreeMap<u32, crate::entries::Entry>>,
+    copies: &'a std::cell::RefCell<std::collections::BTreeMap<u32, Box<[u8]>>>,
 }
 
 impl Source for Positions<'_> {
     const LANE: Lane = Lane::Positions;
 
     fn stamp(&self, place: u32) -> Option<(OriginIndex, u64)> {
-        let entry = self.state.entries.get(ClientIndex(place));
-        (!entry.is_vacant()).then(|| (entry.origin(), entry.sequence()))
+        let entry = self.state.entries.at(place)?;
+        Some((entry.origin(), entry.sequence()))
     }
 
     fn bytes(&self, place: u32) -> usize {
@@ -261,8 +261,8 @@ impl Source for Positions<'_> {
     }
 
     fn is_in(&self, buckets: &BucketSet, place: u32) -> bool {
-        let entry = self.state.entries.get(ClientIndex(place));
-        !entry.is_vacant() && buckets.has(entry.update().at.client())
+        let entry = self.state.entries.at(place);
+        entry.is_some_and(|entry| buckets.has(entry.at().client()))
     }
 
     fn digest(&self) -> &Digest {
@@ -279,7 +279,7 @@ impl Source for Positions<'_> {
             #[cfg(feature = "mutants")]
             let copy = self.copies.borrow_mut().remove(place);
             #[cfg(feature = "mutants")]
-            let entry = copy.as_ref().unwrap_or(entry);
+            let entry = copy.as_deref().map_or(entry, crate::entries::Entry::of);
             let origin = entry.origin();
             updates.push(origin.0, origins.get(origin), &entry.update());
         }

@@ -3,7 +3,7 @@
 use crate::counters::Counters;
 use crate::digest::Digest;
 use crate::effect::{Effect, Fate, Trace};
-use crate::entries::{ClientIndex, Entries, Merge};
+use crate::entries::{ClientIndex, Entries, GROUP, Merge};
 use crate::history::{History, Noted, What};
 use crate::lanes::PerLane;
 use crate::ledger::Ledger;
@@ -286,7 +286,7 @@ impl Replica {
     /// `received_at_ns` is the wall clock since 1970; `now_ns` any clock that never goes back.
     pub fn report<'a>(
         &mut self,
-        reports: impl Iterator<Item = (&'a Report<'a>, AtText<'a>)>,
+        reports: impl Iterator<Item = (&'a Report<'a>, AtText<'a>)> + Clone,
         received_at_ns: i64,
         now_ns: u64,
         outcomes: &mut Vec<Outcome>,
@@ -299,14 +299,21 @@ impl Replica {
             received_at_ns.saturating_add(self.settings.max_ahead_ns)
         };
         let sequence_before = self.sequence();
-        for (report, at) in reports {
-            let update = Update {
-                sequence: self.sequence() + 1,
-                ordered_at_ns: report.reported_at.saturating_ns().min(latest_ns).max(0),
-                position: report.position,
-                at,
-            };
-            outcomes.push(self.report_one(&update, now_ns, effects));
+        let mut rest = reports;
+        loop {
+            let group = rest.clone().take(GROUP);
+            let (hashes, count) = self.look_up(group.map(|(_, at)| at.client()));
+            if count == 0 {
+                break;
+            }
+            for (hash, (report, at)) in hashes[..count].iter().zip(rest.by_ref()) {
+                let update = Update {
+                    sequence: self.sequence() + 1,
+                    ordered_at_ns: report.reported_at.saturating_ns().min(latest_ns).max(0),
+                    at,
+                };
+                outcomes.push(self.report_one((*hash, &update), now_ns, effects));
+            }
         }
         self.history
             .note_reports(self.me, sequence_before, self.sequence());
@@ -314,20 +321,31 @@ impl Replica {
         self.after_change(now_ns, effects);
     }
 
+    /// Hashes of a group of clients, as many as these are, whose entries are near from here on.
+    fn look_up<'a>(&self, clients: impl Iterator<Item = &'a [u8]>) -> ([u64; GROUP], usize) {
+        let (mut hashes, mut count) = ([0; GROUP], 0);
+        for (hash, client) in hashes.iter_mut().zip(clients) {
+            *hash = self.entries.hash(client);
+            count += 1;
+        }
+        self.entries.touch(&hashes[..count]);
+        (hashes, count)
+    }
+
     fn report_one(
         &mut self,
-        update: &Update<'_>,
+        (hash, update): (u64, &Update<'_>),
         now_ns: u64,
         effects: &mut Vec<Effect>,
     ) -> Outcome {
         if self.entries.count() >= self.settings.max_clients
-            && self.entries.find(update.at.client()).is_none()
+            && self.entries.find_hashed(hash, update.at.client()).is_none()
         {
             self.counts.refused += 1;
             return Outcome::Full;
         }
         self.ledgers[Lane::Positions].sequence = update.sequence;
-        match self.merge(update, self.me, (None, now_ns), effects) {
+        match self.merge((hash, update), self.me, (None, now_ns), None, effects) {
             Merge::Newest(_) => {
                 self.counts.accepted += 1;
                 Outcome::Accepted
@@ -363,12 +381,12 @@ impl Replica {
         let update = Update {
             sequence: self.sequence() + 1,
             ordered_at_ns,
-            position: Position::default(),
             at: AtText::from_parts(&text, skew_bytes, client_bytes),
         };
         self.ledgers[Lane::Positions].sequence = update.sequence;
         self.history.note(What::Reported, self.me, update.sequence);
-        self.merge(&update, self.me, (None, now_ns), effects);
+        let hash = self.entries.hash(client);
+        self.merge((hash, &update), self.me, (None, now_ns), None, effects);
         self.reflect_own(Lane::Positions);
         self.after_change(now_ns, effects);
         true
@@ -613,10 +631,16 @@ impl Replica {
             .map(|o| self.origins.intern(o))
             .collect();
         let mut superseded_count = 0;
+        let mut hashes = [0; GROUP];
         for (place, (origin, update)) in updates.entries.iter().enumerate() {
+            if place % GROUP == 0 {
+                let group = updates.entries[place..].iter().take(GROUP);
+                (hashes, _) = self.look_up(group.map(|(_, update)| update.at.client()));
+            }
+            let hashed = (hashes[place % GROUP], update);
             let origin = origins[*origin];
             let reached = reached.as_ref().map(|reached| (reached, place));
-            let merge = self.merge_reached(update, origin, (source, now_ns), reached, effects);
+            let merge = self.merge(hashed, origin, (source, now_ns), reached, effects);
             superseded_count += u64::from(!matches!(merge, Merge::Newest(_)));
             if let (Merge::Newest(client) | Merge::Held(client), Some(source)) = (merge, source)
                 && let Some(link) = &mut self.links[source.0]
@@ -677,10 +701,9 @@ impl Replica {
             .sweep
             .step(now_ns, has_any, self.entries.places_count(), &self.settings);
         for place in places {
-            let client = ClientIndex(place);
-            let entry = self.entries.get(client);
-            if !entry.is_vacant() && sweep::is_over(entry, wall_ns, &self.settings) {
-                self.entries.remove(client);
+            let entry = self.entries.at(place);
+            if entry.is_some_and(|entry| sweep::is_over(entry, wall_ns, &self.settings)) {
+                self.entries.remove(ClientIndex(place), &self.origins);
                 self.counts.expired += 1;
             }
         }
@@ -755,14 +778,14 @@ impl Replica {
         Some(Located {
             origin,
             at: update.at,
-            position: update.position,
+            position: update.at.position(),
         })
     }
 
     /// The client ID behind a [`Trace`].
     #[must_use]
     pub fn client(&self, client: ClientIndex) -> &[u8] {
-        self.entries.get(client).update().at.client()
+        self.entries.get(client).at().client()
     }
 
     /// The origin behind a [`Trace`].
@@ -865,20 +888,11 @@ impl Replica {
 
     /// Holds an update if it is the newest, and makes its client wait on the links that the
     /// policy names.
+    ///
+    /// `reached` is what a neighbour said of where the update has been.
     fn merge(
         &mut self,
-        update: &Update<'_>,
-        origin: OriginIndex,
-        from: (Option<LinkIndex>, u64),
-        effects: &mut Vec<Effect>,
-    ) -> Merge {
-        self.merge_reached(update, origin, from, None, effects)
-    }
-
-    /// The same with what the neighbour said of where the update has been.
-    fn merge_reached(
-        &mut self,
-        update: &Update<'_>,
+        (hash, update): (u64, &Update<'_>),
         origin: OriginIndex,
         (source, now_ns): (Option<LinkIndex>, u64),
         reached: Option<(&Reached, usize)>,
@@ -887,7 +901,7 @@ impl Replica {
         let is_tie_ignored = is_mutant!(self.settings, IgnoreTies);
         let merge = self
             .entries
-            .merge(&self.origins, update, origin, is_tie_ignored);
+            .merge(&self.origins, (hash, update), origin, is_tie_ignored);
         if self.settings.policy == Policy::Reached {
             self.note_reached(merge, source, reached);
         }

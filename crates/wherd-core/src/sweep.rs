@@ -79,7 +79,7 @@ pub(crate) fn patience_ns(settings: &Settings) -> u64 {
 
 /// Whether an entry is over at a time since 1970. One that says that its client is forgotten is
 /// needed for as long as somebody may come back who does not know.
-pub(crate) fn is_over(entry: &Entry, wall_ns: i64, settings: &Settings) -> bool {
+pub(crate) fn is_over(entry: Entry<'_>, wall_ns: i64, settings: &Settings) -> bool {
     let limit_ns = if !entry.is_forgotten() {
         settings.retention_ns
     } else if is_mutant!(settings, PurgeAtOnce) {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use wherd_proto::frame::WireVector;
 use wherd_proto::{Origin, ServerName};
-use xxhash_rust::xxh3::Xxh3Default;
+use xxhash_rust::xxh3::{Xxh3Default, xxh3_64_with_seed};
 
 /// What stands for an [`Origin`] within one replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -13,6 +13,8 @@ pub struct OriginIndex(pub(crate) u32);
 #[derive(Debug, Default)]
 pub(crate) struct Origins {
     list: Vec<Origin>,
+    /// What hashes of their updates begin with.
+    seeds: Vec<u64>,
     indexes: BTreeMap<Origin, OriginIndex>,
     /// Runs that were closed so long ago that nobody has to tell what they numbered.
     closed: BTreeSet<OriginIndex>,
@@ -38,6 +40,8 @@ impl Origins {
         }
         let index = OriginIndex(self.list.len() as u32);
         self.list.push(origin.clone());
+        let name = origin.server.as_str().as_bytes();
+        self.seeds.push(xxh3_64_with_seed(name, origin.incarnation));
         self.indexes.insert(origin.clone(), index);
         index
     }
@@ -56,6 +60,11 @@ impl Origins {
     /// The origin of a number that this value gave.
     pub(crate) fn get(&self, index: OriginIndex) -> &Origin {
         &self.list[index.0 as usize]
+    }
+
+    /// What hashes of its updates begin with: the same on every server.
+    pub(crate) fn seed(&self, index: OriginIndex) -> u64 {
+        self.seeds[index.0 as usize]
     }
 
     pub(crate) fn to_wire(&self, vector: &VersionVector) -> WireVector {

@@ -217,11 +217,10 @@ fn updates(number: u64, from: &str, entries: &[(u64, i64, &str)]) -> Vec<u8> {
         let mut writer = UpdatesWriter::begin(out, number);
         for (sequence, seconds, client) in entries {
             let text = format!("+0.500000000 {client} +1-{sequence} {seconds}");
-            let (at, position) = AtText::parse(text.as_bytes()).expect("an AT text");
+            let at = AtText::parse(text.as_bytes()).expect("an AT text");
             let update = Update {
                 sequence: *sequence,
                 ordered_at_ns: seconds * 1_000_000_000,
-                position,
                 at,
             };
             writer.push(0, &origin(from, 1), &update);

@@ -155,7 +155,8 @@ fn check_texts_of(report: &Report<'_>) {
     assert_eq!(texts.iter().count(), 2);
     for written in texts.iter() {
         let read = AtText::parse(written.as_bytes());
-        assert_eq!(read, Some((written, report.position)));
+        assert_eq!(read, Some(written));
+        assert_eq!(written.position(), report.position);
         assert_eq!(written.client(), report.client);
     }
 }
@@ -343,7 +344,7 @@ fn ns_of(text: &str) -> i128 {
 /// its parts, is one line of an answer, and its operands are those of a valid report; or it says that
 /// its client is forgotten, which no client can say.
 pub fn at_text(bytes: &[u8]) -> Verdict {
-    let Some((at, position)) = AtText::parse(bytes) else {
+    let Some(at) = AtText::parse(bytes) else {
         return Verdict::Refused;
     };
     assert_eq!(at.as_bytes(), bytes);
@@ -355,7 +356,7 @@ pub fn at_text(bytes: &[u8]) -> Verdict {
     let line = [b"IAMAT", operands].concat();
     if at.is_forgotten() {
         assert_eq!(operands.split(|byte| *byte == b' ').nth(2), Some(&b"-"[..]));
-        assert_eq!(position, Position::default());
+        assert_eq!(at.position(), Position::default());
         // No client can say so.
         assert!(Request::parse(&line).is_err());
         return Verdict::Accepted;
@@ -363,7 +364,10 @@ pub fn at_text(bytes: &[u8]) -> Verdict {
     let Ok(Request::IAmAt(report)) = Request::parse(&line) else {
         panic!("no report: {}", line.escape_ascii());
     };
-    assert_eq!((report.client, report.position), (at.client(), position));
+    assert_eq!(
+        (report.client, report.position),
+        (at.client(), at.position())
+    );
 
     let mut out = Vec::new();
     reply::write_at(&mut out, &ServerName::new("Hill").expect("a name"), at);

@@ -494,13 +494,12 @@ fn decode_updates(mut payload: &[u8]) -> Option<Updates<'_>> {
         let origin = take_origin(bytes, &mut updates.origins)?;
         let sequence = take_varint(bytes).filter(|sequence| *sequence > 0)?;
         let ordered_at_ns = i64::try_from(take_varint(bytes)?).ok()?;
-        let (at, position) = AtText::parse(take_bytes(bytes)?)?;
+        let at = AtText::parse(take_bytes(bytes)?)?;
         updates.entries.push((
             origin,
             Update {
                 sequence,
                 ordered_at_ns,
-                position,
                 at,
             },
         ));

@@ -6,6 +6,8 @@
 
 #![forbid(unsafe_code)]
 
+mod digits;
+
 pub mod model;
 pub mod position;
 pub mod timestamp;

@@ -1,5 +1,6 @@
 //! The nouns that all share: server names, origins, reports, updates.
 
+use crate::line::is_white_space;
 use crate::{Position, Skew, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -10,6 +11,8 @@ pub const MAX_CLIENT_ID_BYTES: usize = 255;
 
 /// What stands for the position of a client that was forgotten.
 const FORGOTTEN: &[u8] = b"-";
+/// Longest text that a neighbour is believed. A client's line has at most half of that.
+const MAX_TEXT_BYTES: usize = 128 * 1024;
 
 /// The name of a server: one to 64 letters, digits, `_`, `-` or `.`, the first no `.` or `-`.
 ///
@@ -102,6 +105,15 @@ pub struct Report<'a> {
     pub time_text: &'a [u8],
     /// When, by the client's own clock.
     pub reported_at: Timestamp,
+    /// The three texts, client ID, position and time, where they stand behind each other with one
+    /// space between them: they are copied at once then.
+    pub operands: Option<&'a [u8]>,
+}
+
+fn is_client_id(text: &[u8]) -> bool {
+    // All bytes, whatever the first ones are: so they are looked at many at a time.
+    let has_space = |has_one, byte: &u8| has_one | is_white_space(*byte);
+    (1..=MAX_CLIENT_ID_BYTES).contains(&text.len()) && !text.iter().fold(false, has_space)
 }
 
 /// What is told of a report everywhere and kept for it: the operands of its AT line after the
@@ -119,28 +131,19 @@ pub struct AtText<'a> {
 }
 
 impl<'a> AtText<'a> {
-    /// Reads a text that a neighbour sent, with the position it tells (0, 0 where it tells none);
-    /// `None` where this is not such a text.
+    /// Reads a text that a neighbour sent; `None` where this is not such a text.
     #[must_use]
-    pub fn parse(bytes: &'a [u8]) -> Option<(Self, Position)> {
-        let mut operands = bytes.split(|byte| *byte == b' ');
-        let (skew, client) = (operands.next()?, operands.next()?);
-        let (position, time) = (operands.next()?, operands.next()?);
-        let is_client_id = (1..=MAX_CLIENT_ID_BYTES).contains(&client.len())
-            && !client.iter().copied().any(crate::line::is_white_space);
-        let is_whole = operands.next().is_none() && Skew::is_skew(skew) && is_client_id;
-        if !is_whole || Timestamp::parse(time).is_err() {
-            return None;
-        }
-        let position = if position == FORGOTTEN {
-            Position::default()
-        } else {
-            Position::parse(position).ok()?
+    pub fn parse(bytes: &'a [u8]) -> Option<Self> {
+        let (skew, rest) = bytes.split_at(memchr::memchr(b' ', bytes)?);
+        let (client, rest) = rest[1..].split_at(memchr::memchr(b' ', &rest[1..])?);
+        let is_text = bytes.len() <= MAX_TEXT_BYTES && Skew::is_skew(skew) && is_client_id(client);
+        let rest = &rest[1..];
+        let time = match rest.strip_prefix(FORGOTTEN) {
+            Some(time) if time.starts_with(b" ") => time,
+            _ => Position::split(rest).ok()?.1,
         };
-        Some((
-            Self::from_parts(bytes, skew.len() as u8, client.len() as u8),
-            position,
-        ))
+        let is_whole = is_text && Timestamp::parse(time.strip_prefix(b" ")?).is_ok();
+        is_whole.then(|| Self::from_parts(bytes, skew.len() as u8, client.len() as u8))
     }
 
     /// Writes the text of a client that is forgotten at a time since 1970 behind what `out` has;
@@ -199,6 +202,17 @@ impl<'a> AtText<'a> {
         self.client_bytes
     }
 
+    /// The position that it tells; 0, 0 where it tells none.
+    #[must_use]
+    pub fn position(self) -> Position {
+        Position::split(self.behind_client()).map_or_else(|_| Position::default(), |split| split.0)
+    }
+
+    /// The position's text and all behind it.
+    fn behind_client(self) -> &'a [u8] {
+        &self.bytes[usize::from(self.skew_bytes) + usize::from(self.client_bytes) + 2..]
+    }
+
     /// The client ID in it.
     #[must_use]
     pub fn client(self) -> &'a [u8] {
@@ -229,9 +243,14 @@ impl AtTexts {
                 .write(&mut self.bytes);
             // A sign, at most 18 digits, a point and nine more.
             let skew_bytes = (self.bytes.len() - start) as u8;
-            for operand in [report.client, report.position_text, report.time_text] {
+            if let Some(operands) = report.operands {
                 self.bytes.push(b' ');
-                self.bytes.extend_from_slice(operand);
+                self.bytes.extend_from_slice(operands);
+            } else {
+                for operand in [report.client, report.position_text, report.time_text] {
+                    self.bytes.push(b' ');
+                    self.bytes.extend_from_slice(operand);
+                }
             }
             self.parts
                 .push((self.bytes.len(), skew_bytes, report.client.len() as u8));
@@ -239,7 +258,7 @@ impl AtTexts {
     }
 
     /// The texts, in the order of their reports.
-    pub fn iter(&self) -> impl Iterator<Item = AtText<'_>> {
+    pub fn iter(&self) -> impl Iterator<Item = AtText<'_>> + Clone {
         let mut start = 0;
         self.parts
             .iter()
@@ -259,8 +278,6 @@ pub struct Update<'a> {
     /// The time that orders this client's reports, in nanoseconds since 1970: the client's own,
     /// held back by the origin where it ran ahead.
     pub ordered_at_ns: i64,
-    /// Where the client was.
-    pub position: Position,
     /// What every server answers.
     pub at: AtText<'a>,
 }
@@ -292,10 +309,10 @@ mod tests {
         let mut bytes = Vec::new();
         let (skew, client) = AtText::write_forgotten(&mut bytes, b"kiwi", 1_000_000_005);
         assert_eq!(bytes, b"+0.000000000 kiwi - 1.000000005");
-        let (at, position) = AtText::parse(&bytes).expect("an AT text");
+        let at = AtText::parse(&bytes).expect("an AT text");
         assert_eq!(at, AtText::from_parts(&bytes, skew, client));
         assert!(at.is_forgotten());
-        assert_eq!(position, Position::default());
+        assert_eq!(at.position(), Position::default());
         // Behind what there is.
         let parts = AtText::write_forgotten(&mut bytes, b"moa", 0);
         assert_eq!(parts, (12, 3));
@@ -321,17 +338,16 @@ mod tests {
                 });
             let reports: Vec<_> = reports.collect();
             texts.write(&reports, 5_500_000_000);
-            let read = expected.iter().map(|text| {
-                let (at, _) = AtText::parse(text.as_bytes()).expect("an AT text");
-                at
-            });
+            let read = expected
+                .iter()
+                .map(|text| AtText::parse(text.as_bytes()).expect("an AT text"));
             assert_eq!(texts.iter().collect::<Vec<_>>(), read.collect::<Vec<_>>());
         }
     }
 
     #[test]
     fn the_parts_of_a_text_are_where_it_was_parsed() {
-        let (at, _) = AtText::parse(b"-12.000000001 kiwi +1-2 5.0").expect("an AT text");
+        let at = AtText::parse(b"-12.000000001 kiwi +1-2 5.0").expect("an AT text");
         assert_eq!((at.skew_bytes(), at.client_bytes()), (13, 4));
         assert_eq!(at.client(), b"kiwi");
     }
@@ -349,7 +365,7 @@ mod tests {
             "+0.000000000 - +1-2 5",
             "-1.000000000 -- -0.5+0 5",
         ] {
-            let (at, _) = AtText::parse(text.as_bytes()).expect("an AT text");
+            let at = AtText::parse(text.as_bytes()).expect("an AT text");
             assert!(!at.is_forgotten(), "{text}");
         }
     }

@@ -1,5 +1,6 @@
 //! Positions: ISO 6709 decimal degrees, text to integers and back.
 
+use crate::digits::Decimal;
 use thiserror::Error;
 
 /// Units of [`Position`] in one degree: a unit is about 11 mm on the ground.
@@ -64,15 +65,21 @@ impl Position {
     /// # Errors
     /// What is wrong with the text.
     pub fn parse(text: &[u8]) -> Result<Self, PositionError> {
+        match Self::split(text)? {
+            (position, []) => Ok(position),
+            _ => Err(PositionError::Malformed),
+        }
+    }
+
+    /// Reads the position that `text` begins with, and what follows it.
+    pub(crate) fn split(text: &[u8]) -> Result<(Self, &[u8]), PositionError> {
         let (latitude_e7, rest) = parse_angle(text, 90)?;
         let (longitude_e7, rest) = parse_angle(rest, 180)?;
-        if !rest.is_empty() {
-            return Err(PositionError::Malformed);
-        }
-        Ok(Self {
+        let position = Self {
             latitude_e7,
             longitude_e7,
-        })
+        };
+        Ok((position, rest))
     }
 
     /// Latitude in units of 1e-7 degree, north positive.
@@ -116,50 +123,25 @@ impl std::fmt::Display for Position {
 }
 
 /// Reads one signed angle off the front of `text`: its units and what follows it.
-fn parse_angle(text: &[u8], max_degrees: u32) -> Result<(i32, &[u8]), PositionError> {
+fn parse_angle(text: &[u8], max_degrees: u64) -> Result<(i32, &[u8]), PositionError> {
     let (is_negative, digits) = match text.split_first() {
         Some((b'+', rest)) => (false, rest),
         Some((b'-', rest)) => (true, rest),
         _ => return Err(PositionError::Malformed),
     };
-    let (whole_digits, mut rest) = split_digits(digits);
-    if whole_digits.is_empty() {
-        return Err(PositionError::Malformed);
-    }
-    // Saturating: any number of leading zeros is fine, any number of other digits out of range.
-    let whole = whole_digits.iter().fold(0_u32, |sum, digit| {
-        sum.saturating_mul(10)
-            .saturating_add(u32::from(digit - b'0'))
-    });
-    let (mut fraction, mut has_finer_digits) = (0_u32, false);
-    if let Some((b'.', after_point)) = rest.split_first() {
-        let (fraction_digits, after) = split_digits(after_point);
-        if fraction_digits.is_empty() {
-            return Err(PositionError::Malformed);
-        }
-        let (kept, finer) = fraction_digits.split_at(fraction_digits.len().min(FRACTION_DIGITS));
-        fraction = kept
-            .iter()
-            .fold(0, |sum, digit| sum * 10 + u32::from(digit - b'0'))
-            * 10_u32.pow((FRACTION_DIGITS - kept.len()) as u32);
-        has_finer_digits = finer.iter().any(|digit| *digit != b'0');
-        rest = after;
-    }
-    if whole > max_degrees || (whole == max_degrees && (fraction > 0 || has_finer_digits)) {
+    let (Decimal { whole, fraction }, rest) =
+        Decimal::split(digits).ok_or(PositionError::Malformed)?;
+    // Any number of leading zeros is fine, any number of other digits out of range.
+    let degrees = whole.value();
+    let units = fraction.first_eight_padded() / 10;
+    let finer = fraction.text.get(FRACTION_DIGITS..).unwrap_or_default();
+    let is_more = units > 0 || finer.iter().any(|digit| *digit != b'0');
+    if degrees > max_degrees || (degrees == max_degrees && is_more) {
         return Err(PositionError::OutOfRange);
     }
     // At most 180e7 + 9_999_999: no overflow.
-    let units = (whole * UNITS_PER_DEGREE as u32 + fraction) as i32;
+    let units = degrees as i32 * UNITS_PER_DEGREE + units as i32;
     Ok((if is_negative { -units } else { units }, rest))
-}
-
-/// Splits the leading decimal digits off `text`.
-pub(crate) fn split_digits(text: &[u8]) -> (&[u8], &[u8]) {
-    let count = text
-        .iter()
-        .position(|byte| !byte.is_ascii_digit())
-        .unwrap_or(text.len());
-    text.split_at(count)
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
 //! One line to one [`Request`], or why not.
 
+use crate::digits::{Decimal, Digits};
 use crate::model::{MAX_CLIENT_ID_BYTES, Report};
-use crate::position::split_digits;
 use crate::{Position, PositionError, Timestamp, TimestampError, line::is_white_space};
 use thiserror::Error;
 
 const MM_PER_KM: u32 = 1_000_000;
-const MAX_RADIUS_KM: u32 = 50;
-const MAX_BOUND: u32 = 20;
+const MAX_RADIUS_KM: u64 = 50;
+const MAX_BOUND: u64 = 20;
 
 /// A valid command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +79,9 @@ impl<'a> Request<'a> {
     /// # Errors
     /// What is wrong with the line.
     pub fn parse(line: &'a [u8]) -> Result<Self, RequestError> {
+        if let Some(report) = parse_plain_report(line) {
+            return Ok(Self::IAmAt(report));
+        }
         let mut fields = Fields { rest: line };
         let command = fields.next().ok_or(RequestError::Blank)?;
         match command {
@@ -103,6 +106,7 @@ impl<'a> Request<'a> {
                 position: Position::parse(third)?,
                 time_text: fourth,
                 reported_at: Timestamp::parse(fourth)?,
+                operands: None,
             })
         } else {
             let radius_mm = parse_radius(third).ok_or(RequestError::Radius)?;
@@ -114,6 +118,40 @@ impl<'a> Request<'a> {
             })
         })
     }
+}
+
+/// Reads a report as almost all clients write it, with one space between its fields, in half the
+/// time. What is not one may still be a report, or says what is wrong with it.
+fn parse_plain_report(line: &[u8]) -> Option<Report<'_>> {
+    let operands = line.strip_prefix(b"IAMAT ")?;
+    let (client, rest) = operands.split_at(first_low_byte(operands)?);
+    let rest = rest.strip_prefix(b" ")?;
+    let (position, after) = Position::split(rest).ok()?;
+    let time_text = after.strip_prefix(b" ")?;
+    let is_plain = (1..=MAX_CLIENT_ID_BYTES).contains(&client.len());
+    is_plain.then_some(Report {
+        client,
+        position_text: &rest[..rest.len() - after.len()],
+        position,
+        time_text,
+        reported_at: Timestamp::parse(time_text).ok()?,
+        operands: Some(operands),
+    })
+}
+
+/// Where the first byte is that is white space or below it, eight at a time; `None` where it is
+/// behind the last eight.
+fn first_low_byte(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::from_le_bytes([1; 8]);
+    const HIGH_BITS: u64 = ONES * 0x80;
+    let words = text.as_chunks::<8>().0.iter().enumerate();
+    let lows = words.map(|(index, word)| {
+        let word = u64::from_le_bytes(*word);
+        // Subtracting borrows from the high bit of a byte that is lower, and first there.
+        (index, word.wrapping_sub(ONES * 0x21) & !word & HIGH_BITS)
+    });
+    let (index, low) = lows.into_iter().find(|(_, low)| *low != 0)?;
+    Some(8 * index + low.trailing_zeros() as usize / 8)
 }
 
 /// An article that clients count: not one of the servers' own.
@@ -160,37 +198,19 @@ impl<'a> Iterator for Fields<'a> {
 /// Kilometres, `digits[.digits]`, to millimetres. Digits finer than that do not count, but for
 /// the range.
 fn parse_radius(text: &[u8]) -> Option<u32> {
-    let (whole_digits, rest) = split_digits(text);
-    let fraction = match rest.split_first() {
-        None => rest,
-        Some((b'.', after_point)) => match split_digits(after_point) {
-            (digits, []) if !digits.is_empty() => digits,
-            _ => return None,
-        },
-        Some(_) => return None,
+    let (Decimal { whole, fraction }, []) = Decimal::split(text)? else {
+        return None;
     };
-    let whole = small_number(whole_digits)?;
-    let is_beyond =
-        whole > MAX_RADIUS_KM || (whole == MAX_RADIUS_KM && fraction.iter().any(|d| *d != b'0'));
-    let mm = (0..6).fold(0, |sum, i| {
-        sum * 10 + fraction.get(i).map_or(0, |digit| u32::from(digit - b'0'))
-    });
-    (!is_beyond).then(|| whole * MM_PER_KM + mm)
+    let km = whole.value();
+    let is_beyond = km > MAX_RADIUS_KM
+        || (km == MAX_RADIUS_KM && fraction.text.iter().any(|digit| *digit != b'0'));
+    (!is_beyond).then(|| km as u32 * MM_PER_KM + fraction.first_eight_padded() / 100)
 }
 
 fn parse_bound(text: &[u8]) -> Option<usize> {
-    let (digits, rest) = split_digits(text);
-    let bound = small_number(digits)?;
-    (rest.is_empty() && bound <= MAX_BOUND).then_some(bound as usize)
-}
-
-/// The number that `digits` spell, saturating; `None` where there are none.
-fn small_number(digits: &[u8]) -> Option<u32> {
-    let add = |sum: u32, digit: &u8| {
-        sum.saturating_mul(10)
-            .saturating_add(u32::from(digit - b'0'))
-    };
-    (!digits.is_empty()).then(|| digits.iter().fold(0, add))
+    let (digits, rest) = Digits::split(text);
+    let is_bound = digits.count() > 0 && rest.is_empty() && digits.value() <= MAX_BOUND;
+    is_bound.then(|| digits.value() as usize)
 }
 
 #[cfg(test)]
@@ -217,6 +237,7 @@ mod tests {
         assert_eq!(report.position_text, b"+34.068930-118.445127");
         assert_eq!(report.position.latitude_e7(), 340_689_300);
         assert_eq!(report.time_text, b"1621464827.959498503");
+        assert_eq!(report.operands, Some(&line[b"IAMAT ".len()..]));
         assert_eq!(
             report.reported_at.saturating_ns(),
             1_621_464_827_959_498_503
@@ -350,6 +371,25 @@ mod tests {
             let _ = Request::parse(&line);
             let _ = Request::parse(&[b"IAMAT ", line.as_slice()].concat());
             let _ = Request::parse(&[b"WHATSAT k ", line.as_slice()].concat());
+        }
+
+        /// A space before the command is all that keeps a line from being plain.
+        #[test]
+        fn a_plain_report_is_read_as_any_other(
+            client in proptest::collection::vec(
+                prop_oneof![any::<u8>(), Just(b'\t'), Just(b' '), b'a'..=b'z'], 0..30),
+            position in prop_oneof!["[+-][0-9.]{0,4}[+-][0-9.]{1,5}", Just("+34.068930-118.445127".to_owned())],
+            time in prop_oneof!["[0-9.]{0,12}[ x\t]?", Just("1621464827.959498503".to_owned())],
+            space in prop_oneof![Just(" "), Just("\t"), Just("  "), Just("")],
+        ) {
+            let ends = [" ", &position, space, &time].concat();
+            let line = [b"IAMAT ", client.as_slice(), ends.as_bytes()].concat();
+            let without_operands = |line| match Request::parse(line) {
+                Ok(Request::IAmAt(report)) => Ok(Request::IAmAt(Report { operands: None, ..report })),
+                other => other,
+            };
+            let spaced = [b" ", line.as_slice()].concat();
+            prop_assert_eq!(without_operands(&line), without_operands(&spaced));
         }
     }
 }

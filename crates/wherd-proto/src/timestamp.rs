@@ -1,11 +1,12 @@
 //! Times: POSIX seconds with a fraction, text to integer nanoseconds and back.
 
-use crate::position::split_digits;
+use crate::digits::Decimal;
 use thiserror::Error;
 
 const NS_PER_SECOND: i128 = 1_000_000_000;
 /// More whole seconds than the universe has seen; a limit so that the integer below is exact.
 const MAX_WHOLE_DIGITS: usize = 18;
+const SECONDS_LIMIT: u64 = 10_u64.pow(MAX_WHOLE_DIGITS as u32);
 
 /// A client's POSIX time in nanoseconds, never negative, below 1e27.
 ///
@@ -37,30 +38,16 @@ impl Timestamp {
     /// # Errors
     /// What is wrong with the text.
     pub fn parse(text: &[u8]) -> Result<Self, TimestampError> {
-        let (whole_digits, rest) = split_digits(text);
-        if whole_digits.is_empty() {
+        let Some((Decimal { whole, fraction }, [])) = Decimal::split(text) else {
             return Err(TimestampError::Malformed);
-        }
-        let fraction_digits = match rest.split_first() {
-            None => rest,
-            Some((b'.', after_point)) => match split_digits(after_point) {
-                (digits, []) if !digits.is_empty() => digits,
-                _ => return Err(TimestampError::Malformed),
-            },
-            Some(_) => return Err(TimestampError::Malformed),
         };
-        let zeros = whole_digits
-            .iter()
-            .take_while(|digit| **digit == b'0')
-            .count();
-        if whole_digits.len() - zeros > MAX_WHOLE_DIGITS {
+        let seconds = whole.value();
+        if seconds >= SECONDS_LIMIT {
             return Err(TimestampError::OutOfRange);
         }
-        let kept = &fraction_digits[..fraction_digits.len().min(9)];
-        let fraction = number(kept) * 10_u64.pow((9 - kept.len()) as u32);
-        Ok(Self(
-            i128::from(number(&whole_digits[zeros..])) * NS_PER_SECOND + i128::from(fraction),
-        ))
+        let ninth = fraction.text.get(8).map_or(0, |digit| digit - b'0');
+        let ns = fraction.first_eight_padded() * 10 + u32::from(ninth);
+        Ok(Self(i128::from(seconds) * NS_PER_SECOND + i128::from(ns)))
     }
 
     /// Nanoseconds since 1970; `i64::MAX` (the year 2262) for every time after that.
@@ -100,9 +87,13 @@ impl Skew {
         // The usual skew fits 64 bits, whose division is several times cheaper.
         match u64::try_from(ns) {
             Ok(ns) => {
-                write_digits(out, ns / 1_000_000_000, 1);
-                out.push(b'.');
-                write_digits(out, ns % 1_000_000_000, 9);
+                let (whole, fraction) = (ns / 1_000_000_000, ns % 1_000_000_000);
+                let mut digits = itoa::Buffer::new();
+                out.extend_from_slice(digits.format(whole).as_bytes());
+                let point = out.len();
+                // Ten digits: the first, a one, keeps the zeros behind it, and gives way to the point.
+                out.extend_from_slice(digits.format(1_000_000_000 + fraction).as_bytes());
+                out[point] = b'.';
             }
             Err(_) => out.extend_from_slice(
                 format!("{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000).as_bytes(),
@@ -116,34 +107,16 @@ impl Skew {
         let Some((b'+' | b'-', unsigned)) = text.split_first() else {
             return false;
         };
-        let (whole, rest) = split_digits(unsigned);
-        let is_canonical = whole == b"0" || whole.first().is_some_and(|digit| *digit != b'0');
+        let Some((Decimal { whole, fraction }, [])) = Decimal::split(unsigned) else {
+            return false;
+        };
+        let is_canonical = whole.text == b"0" || whole.text[0] != b'0';
         // Nothing is written as a negative zero.
         is_canonical
             && text != b"-0.000000000"
-            && whole.len() <= MAX_WHOLE_DIGITS
-            && matches!(rest.split_first(), Some((b'.', nine)) if nine.len() == 9
-                && nine.iter().all(u8::is_ascii_digit))
+            && whole.count() <= MAX_WHOLE_DIGITS
+            && fraction.count() == 9
     }
-}
-
-/// The number that at most eighteen `digits` spell.
-fn number(digits: &[u8]) -> u64 {
-    digits
-        .iter()
-        .fold(0, |sum, digit| sum * 10 + u64::from(digit - b'0'))
-}
-
-/// Writes `number` with leading zeros up to `min_width` digits.
-fn write_digits(out: &mut Vec<u8>, mut number: u64, min_width: usize) {
-    let mut digits = [b'0'; 20];
-    let mut start = digits.len();
-    while number > 0 || digits.len() - start < min_width {
-        start -= 1;
-        digits[start] = b'0' + (number % 10) as u8;
-        number /= 10;
-    }
-    out.extend_from_slice(&digits[start..]);
 }
 
 #[cfg(test)]

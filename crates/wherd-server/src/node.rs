@@ -226,7 +226,7 @@ impl Node {
     /// when that is kept which this returns ([`Self::acknowledged`]).
     pub(crate) fn report<'a>(
         &self,
-        reports: impl Iterator<Item = (&'a Report<'a>, AtText<'a>)>,
+        reports: impl Iterator<Item = (&'a Report<'a>, AtText<'a>)> + Clone,
         received_at_ns: i64,
         outcomes: &mut Vec<Outcome>,
     ) -> Numbers {

@@ -630,14 +630,10 @@ fn rot_update(frames: &[Frame<'_>]) -> Option<Vec<u8>> {
     // The last digit of the skew, which stands before the first space.
     let digit = text.iter().position(|byte| *byte == b' ')? - 1;
     text[digit] = if text[digit] == b'9' { b'0' } else { b'9' };
-    let (at, position) = AtText::parse(&text)?;
+    let at = AtText::parse(&text)?;
     let mut bytes = Vec::new();
     let mut writer = UpdatesWriter::begin(&mut bytes, 1);
-    let update = Update {
-        at,
-        position,
-        ..*update
-    };
+    let update = Update { at, ..*update };
     writer.push(0, &updates.origins[*origin], &update);
     writer.end();
     Some(bytes)

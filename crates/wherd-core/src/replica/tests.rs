@@ -200,11 +200,10 @@ fn updates(number: u64, from: &str, entries: &[(u64, &str)]) -> Vec<u8> {
     let mut writer = UpdatesWriter::begin(&mut bytes, number);
     for (sequence, client) in entries {
         let text = format!("+0.500000000 {client} +{sequence}+0 {NOW_S}");
-        let (at, position) = AtText::parse(text.as_bytes()).unwrap();
+        let at = AtText::parse(text.as_bytes()).unwrap();
         let update = Update {
             sequence: *sequence,
             ordered_at_ns: NOW_S * 1_000_000_000,
-            position,
             at,
         };
         writer.push(0, &origin(from), &update);
@@ -251,7 +250,9 @@ fn the_position_is_that_of_the_newest_report() {
         report(&mut hill, &format!("kiwi {latitude} {second}"));
     }
     let located = hill.locate(b"kiwi", NOW_S * 1_000_000_000).unwrap();
-    let (_, expected) = AtText::parse(b"+0.000000000 kiwi +6+0 901").unwrap();
+    let expected = AtText::parse(b"+0.000000000 kiwi +6+0 901")
+        .unwrap()
+        .position();
     assert_eq!(located.position, expected);
     assert_eq!(located.origin, hill.me());
 }
@@ -899,11 +900,10 @@ fn updates_that_differ_in_anything_have_different_digests() {
     let digest = |from: &Origin, sequence, ordered_at_ns, text: &str| {
         let mut bytes = Vec::new();
         let mut writer = UpdatesWriter::begin(&mut bytes, 1);
-        let (at, position) = AtText::parse(text.as_bytes()).unwrap();
+        let at = AtText::parse(text.as_bytes()).unwrap();
         let update = Update {
             sequence,
             ordered_at_ns,
-            position,
             at,
         };
         writer.push(0, from, &update);
@@ -1016,12 +1016,11 @@ fn merged(updates: &[(u64, (usize, u8, i64))]) -> (u64, Vec<Option<String>>) {
         let mut bytes = Vec::new();
         let mut writer = UpdatesWriter::begin(&mut bytes, number);
         let text = format!("+0.500000000 c{client} +{sequence}+0 {second}");
-        let (at, position) = AtText::parse(text.as_bytes()).unwrap();
+        let at = AtText::parse(text.as_bytes()).unwrap();
         let (sequence, ordered_at_ns) = (*sequence, second * 1_000_000_000);
         let update = Update {
             sequence,
             ordered_at_ns,
-            position,
             at,
         };
         writer.push(0, &origin(["Jaquez", "Smith", "Campbell"][*from]), &update);

@@ -27,8 +27,7 @@ impl Held {
 
     /// Whether it says that its client is forgotten, where `quantity` is all or any of its texts.
     pub(super) fn is_forgotten(&self, quantity: fn(&[bool]) -> bool) -> bool {
-        let is_forgotten =
-            |text: &Vec<u8>| AtText::parse(text).is_some_and(|(at, _)| at.is_forgotten());
+        let is_forgotten = |text: &Vec<u8>| AtText::parse(text).is_some_and(AtText::is_forgotten);
         quantity(&self.texts.iter().map(is_forgotten).collect::<Vec<_>>())
     }
 }

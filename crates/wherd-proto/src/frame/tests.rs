@@ -49,11 +49,10 @@ fn every_kind() -> Vec<u8> {
     };
     write_hello(&mut out, &hello);
     write_refusal(&mut out, "another herd");
-    let (at, position) = AtText::parse(b"+0.000000001 kiwi +1-2 5.0").expect("an AT text");
+    let at = AtText::parse(b"+0.000000001 kiwi +1-2 5.0").expect("an AT text");
     let update = Update {
         sequence: 1,
         ordered_at_ns: 5_000_000_000,
-        position,
         at,
     };
     let mut updates = UpdatesWriter::begin(&mut out, 300);

@@ -28,11 +28,10 @@ fn write_batch(out: &mut Vec<u8>, number: u64, sequences: Range<u64>) {
         let text = format!(
             "+0.001534072 kiwi-{client}.cs.ucla.edu +34.068930-118.{sequence:06} 1795261607.959498503"
         );
-        let (at, position) = AtText::parse(text.as_bytes()).expect("an AT text");
+        let at = AtText::parse(text.as_bytes()).expect("an AT text");
         let update = Update {
             sequence,
             ordered_at_ns: 1_795_261_607_959_498_503,
-            position,
             at,
         };
         updates.push(0, &origin(), &update);

@@ -88,6 +88,7 @@ impl Clients {
                 position: self.position,
                 time_text: time,
                 reported_at: Timestamp::parse(time).expect("a time"),
+                operands: None,
             });
         let reports: Vec<_> = reports.collect();
         self.texts.write(&reports, wall_ns as i64);

@@ -139,8 +139,8 @@ fn a_frame_whose_sender_leaves_in_its_middle_has_no_effect() {
 /// One UPDATES frame, as Smith would send it.
 fn update(number: u64, sequence: u64, id: &str) -> Vec<u8> {
     let operands = format!("+0.500000000 {id} +34-118 5");
-    let (at, position) = wherd_proto::AtText::parse(operands.as_bytes()).expect("operands");
-    assert_eq!(Ok(position), Position::parse(b"+34-118"));
+    let at = wherd_proto::AtText::parse(operands.as_bytes()).expect("operands");
+    assert_eq!(Ok(at.position()), Position::parse(b"+34-118"));
     let origin = Origin {
         server: ServerName::new("Smith").expect("a name"),
         incarnation: 1,
@@ -148,7 +148,6 @@ fn update(number: u64, sequence: u64, id: &str) -> Vec<u8> {
     let update = wherd_proto::Update {
         sequence,
         ordered_at_ns: 5_000_000_000,
-        position,
         at,
     };
     let mut bytes = Vec::new();

@@ -65,11 +65,10 @@ impl Journal {
         let mut updates = UpdatesWriter::begin(out, number);
         for client in clients {
             let text = [b"+0.000000001 ", *client, b" +60.1710+024.9414 5.25"].concat();
-            let (at, position) = AtText::parse(&text).expect("an AT text");
+            let at = AtText::parse(&text).expect("an AT text");
             let update = Update {
                 sequence,
                 ordered_at_ns: 5_250_000_000,
-                position,
                 at,
             };
             updates.push(0, &origin("Hill"), &update);

@@ -283,11 +283,10 @@ fn write_old_journal(herd: &Herd, hill: &Server, age_s: u64) {
     journal::write_owner(&mut bytes, &owner, written_at_ms);
     let start = journal::begin_record(&mut bytes, Kind::Batch, 2, written_at_ms);
     let mut updates = UpdatesWriter::begin(&mut bytes, 1);
-    let (at, position) = AtText::parse(b"+0.000000001 kiwi +1-2 5").expect("an AT text");
+    let at = AtText::parse(b"+0.000000001 kiwi +1-2 5").expect("an AT text");
     let update = Update {
         sequence: 1,
         ordered_at_ns: 5_000_000_000,
-        position,
         at,
     };
     updates.push(0, &origin, &update);

@@ -37,7 +37,7 @@ fn pair(settings: Settings) -> (Replica, Replica) {
 fn what_a_table_lost_is_repaired() {
     let (mut hill, mut smith) = pair(with(|s| s.digest_interval_ns = 60 * S));
     let lost = smith.entries.find(b"c7").expect("a client");
-    smith.entries.remove(lost);
+    smith.entries.remove(lost, &smith.origins);
     assert_eq!(position_of(&smith, "c7"), None);
     for second in [60, 61, 62, 63] {
         pass(&mut hill, &mut smith, second * S);
@@ -56,17 +56,19 @@ fn what_a_table_lost_is_repaired() {
 fn of_two_texts_of_one_update_one_wins_everywhere() {
     let (mut hill, mut smith) = pair(with(|s| s.digest_interval_ns = 60 * S));
     let text = b"+0.000000000 c7 +2+0 900";
-    let (at, position) = AtText::parse(text).expect("an AT text");
+    let at = AtText::parse(text).expect("an AT text");
     let rotten = Update {
         sequence: 8,
         ordered_at_ns: 900 * S as i64,
-        position,
         at,
     };
     let origin = smith.origins.intern(&origin("Hill"));
     let held = smith.entries.find(b"c7").expect("a client");
-    smith.entries.remove(held);
-    smith.entries.merge(&smith.origins, &rotten, origin, false);
+    smith.entries.remove(held, &smith.origins);
+    let hash = smith.entries.hash(rotten.at.client());
+    smith
+        .entries
+        .merge(&smith.origins, (hash, &rotten), origin, false);
     for second in [60, 61, 62, 63, 64] {
         pass(&mut hill, &mut smith, second * S);
     }
@@ -150,7 +152,7 @@ fn buckets_that_differ_are_answered_once_and_what_is_in_them_is_sent() {
         smith.digest().buckets().to_vec(),
     );
     let lost = smith.entries.find(b"c7").expect("a client");
-    smith.entries.remove(lost);
+    smith.entries.remove(lost, &smith.origins);
     let mut check = |vector, is_answer, buckets: &[u64], expected: &[&str]| {
         let mut bytes = Vec::new();
         frame::write_buckets(&mut bytes, Lane::Positions, (vector, is_answer), buckets);
@@ -227,7 +229,7 @@ fn what_leaves_the_tables_at_different_times_is_no_divergence() {
     });
     let (mut hill, mut smith) = pair(settings);
     let place = smith.entries.find(b"c7").expect("a client");
-    smith.entries.remove(place);
+    smith.entries.remove(place, &smith.origins);
     for second in 60..180 {
         pass(&mut hill, &mut smith, second * S);
     }
@@ -262,11 +264,10 @@ fn a_newer_run_of_this_server_is_a_fault_wherever_it_is_told_of() {
     assert_eq!(deliver(&bytes, &mut hill, ONE), fault);
     bytes.clear();
     let mut writer = UpdatesWriter::begin(&mut bytes, 1);
-    let (at, position) = AtText::parse(b"+0.000000000 moa +1+0 900").expect("an AT text");
+    let at = AtText::parse(b"+0.000000000 moa +1+0 900").expect("an AT text");
     let update = Update {
         sequence: 1,
         ordered_at_ns: 900,
-        position,
         at,
     };
     writer.push(0, &newer, &update);
@@ -463,8 +464,8 @@ fn a_place_is_given_back_once() {
     let mut hill = server("Hill");
     report(&mut hill, "kiwi 1 900");
     let place = hill.entries.find(b"kiwi").expect("a client");
-    hill.entries.remove(place);
-    hill.entries.remove(place);
+    hill.entries.remove(place, &hill.origins);
+    hill.entries.remove(place, &hill.origins);
     report(&mut hill, "moa 2 900");
     report(&mut hill, "weka 3 900");
     assert_eq!(position_of(&hill, "moa").as_deref(), Some("moa 2"));
@@ -479,7 +480,7 @@ fn what_was_replaced_or_removed_counts_no_more() {
         report(&mut hill, line);
     }
     let place = hill.entries.find(b"weka").expect("a client");
-    hill.entries.remove(place);
+    hill.entries.remove(place, &hill.origins);
     for line in ["kiwi 1 900", "moa 1 901"] {
         report(&mut fresh, line);
     }
@@ -492,7 +493,7 @@ fn a_place_that_is_free_is_not_sent() {
     let (mut hill, mut smith) = pair(Settings::default());
     report(&mut hill, "c7 4 950");
     let place = hill.entries.find(b"c7").expect("a client");
-    hill.entries.remove(place);
+    hill.entries.remove(place, &hill.origins);
     talk(&mut hill, &mut smith);
     assert_eq!(position_of(&smith, "c7").as_deref(), Some("c7 1"));
     smith.link_down(ONE);
