@@ -9,8 +9,9 @@ use crate::net::{self, TcpListener, TcpStream};
 use crate::node::Numbers;
 use crate::service::{Heard, Located, Service};
 use crate::settings::Live;
-use crate::telemetry::{Traffic, Value};
+use crate::telemetry::{Log, Traffic, Value};
 use crate::watchdog::Task;
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
@@ -40,11 +41,14 @@ const NEWS_TIMEOUT: Duration = Duration::from_millis(10);
 const NEWS_STEP: Duration = Duration::from_millis(1);
 /// Why a report is refused that was heard.
 const NOT_KEPT: &str = "it cannot be kept as safely as is promised";
-/// A connection that was quiet for this long gives its buffers back. A busy one keeps them, and
-/// asks for no memory from one read to the next.
+/// A connection that was quiet for this long gives its buffer back. A busy one keeps it.
 const REST_AFTER: Duration = Duration::from_secs(1);
-/// Buffers of this size are not worth giving back while they are in use.
+/// A buffer of this size is not worth giving back while it is in use.
 const SMALL_BUFFER_BYTES: usize = 4096;
+/// How many buffers of replies a thread keeps for the next connections that have something to say,
+/// and how large one may be.
+const SPARE_REPLIES: usize = 8;
+const SPARE_REPLY_BYTES: usize = 256 * 1024;
 /// After a read of this much others on the same thread have their turn.
 const LARGE_READ_BYTES: usize = 16 * 1024;
 
@@ -157,7 +161,6 @@ struct Session {
     address: SocketAddr,
     settings: Live,
     lines: Lines,
-    replies: Replies,
     last_read: Instant,
     /// What the last read brought: the next one mostly brings as much.
     expected_bytes: usize,
@@ -177,6 +180,9 @@ struct Replies {
     numbers: Numbers,
     /// The lines that they answer, one behind the other.
     lines: Vec<u8>,
+    /// How many lines the log had no budget for, of what came and of what is answered: it is told
+    /// once for all.
+    left_out: [u64; 2],
 }
 
 /// An answer that may have to be taken back before it is written.
@@ -187,9 +193,34 @@ struct Promised {
     line: Range<usize>,
 }
 
+/// What is left out of the log, in the order of [`Replies::left_out`].
+const LEFT_OUT: [Traffic; 2] = [Traffic::ClientIn, Traffic::ClientOut];
+
+thread_local! {
+    /// Nobody waits for memory, or fills it with holes, because it has something to say.
+    static SPARE: RefCell<Vec<Replies>> = const { RefCell::new(Vec::new()) };
+}
+
 impl Replies {
-    fn capacity(&self) -> usize {
-        self.out.capacity() + self.lines.capacity()
+    /// Empty, with the memory of one that was given back on this thread.
+    fn spare() -> Self {
+        SPARE.with_borrow_mut(Vec::pop).unwrap_or_default()
+    }
+
+    /// Leaves its memory to the next, when all is written.
+    fn give_back(mut self, log: &Log) {
+        for (kind, count) in LEFT_OUT.into_iter().zip(&mut self.left_out) {
+            log.leave_out(kind, std::mem::take(count));
+        }
+        self.out.clear();
+        self.promised.clear();
+        self.lines.clear();
+        self.numbers = Numbers::default();
+        SPARE.with_borrow_mut(|spare| {
+            if spare.len() < SPARE_REPLIES && self.out.capacity() <= SPARE_REPLY_BYTES {
+                spare.push(self);
+            }
+        });
     }
 
     /// The answer to `line` that begins at `start` waits to be acknowledged.
@@ -232,7 +263,6 @@ impl Session {
             address,
             lines: Lines::new(settings.line.line_bytes),
             settings,
-            replies: Replies::default(),
             last_read: Instant::now(),
             expected_bytes: 0,
             is_resting: true,
@@ -295,7 +325,7 @@ impl Session {
             }
             self.expected_bytes = count;
             let has_ended_one = self.answer_whole_lines().await?;
-            self.give_back_large_buffers();
+            self.give_back_large_buffer();
             self.note_read(has_ended_one, timer.as_mut());
             if is_reloaded {
                 timer.as_mut().reset(self.deadline());
@@ -390,7 +420,7 @@ impl Session {
         if now >= self.last_read + self.settings.line.idle_timeout {
             return Ok(Some(Ended::Idle));
         }
-        self.look_at_buffers(now);
+        self.look_at_buffer(now);
         let is_silent = |silence| now >= self.last_read + silence;
         if self.settings.line.silence.is_some_and(is_silent)
             && Request::parse(self.lines.begun()).is_ok()
@@ -401,24 +431,20 @@ impl Session {
         Ok(None)
     }
 
-    /// Gives back buffers that nobody has used for a while.
-    fn look_at_buffers(&mut self, now: Instant) {
+    /// Gives back a buffer that nobody has used for a while.
+    fn look_at_buffer(&mut self, now: Instant) {
         self.is_resting = now >= self.last_read + REST_AFTER;
         if self.is_resting {
             self.lines.shrink();
-            self.replies = Replies::default();
         }
     }
 
-    /// Gives back buffers that grew for what came together: the next burst, of this client or
+    /// Gives back a buffer that grew for what came together: the next burst, of this client or
     /// another, finds their memory at the same place, where a thousand of them kept would be a
     /// thousand holes later.
-    fn give_back_large_buffers(&mut self) {
+    fn give_back_large_buffer(&mut self) {
         if self.lines.capacity() > SMALL_BUFFER_BYTES && !self.lines.has_begun() {
             self.lines.shrink();
-        }
-        if self.replies.capacity() > SMALL_BUFFER_BYTES {
-            self.replies = Replies::default();
         }
     }
 
@@ -439,27 +465,23 @@ impl Session {
 
     /// Answers every line that has its end; whether there was one.
     async fn answer_whole_lines(&mut self) -> io::Result<bool> {
-        let client = Client {
-            service: &self.service,
-            address: self.address,
-            settings: &self.settings.line,
-        };
+        let client = Client::new(&self.service, self.address, &self.settings.line);
         let lines = self.lines.take_whole();
-        client
-            .answer(lines, &mut self.stream, &mut self.replies)
-            .await
+        let mut replies = Replies::spare();
+        let answered = client.answer(lines, &mut self.stream, &mut replies).await;
+        replies.give_back(&self.service.node.log);
+        answered
     }
 
     async fn answer_last_line(&mut self) -> io::Result<bool> {
-        let client = Client {
-            service: &self.service,
-            address: self.address,
-            settings: &self.settings.line,
-        };
+        let client = Client::new(&self.service, self.address, &self.settings.line);
         let line = self.lines.take_last().map(Line::Whole);
-        client
-            .answer(line.into_iter(), &mut self.stream, &mut self.replies)
-            .await
+        let mut replies = Replies::spare();
+        let answered = client
+            .answer(line.into_iter(), &mut self.stream, &mut replies)
+            .await;
+        replies.give_back(&self.service.node.log);
+        answered
     }
 }
 
@@ -477,7 +499,15 @@ struct Batch<'a> {
     lines: Vec<&'a [u8]>,
 }
 
-impl Client<'_> {
+impl<'s> Client<'s> {
+    fn new(service: &'s Service, address: SocketAddr, settings: &'s LineSettings) -> Self {
+        Self {
+            service,
+            address,
+            settings,
+        }
+    }
+
     /// Answers lines in their order, in as few writes as their replies have room in; whether there
     /// were any.
     async fn answer<'a>(
@@ -491,7 +521,7 @@ impl Client<'_> {
         for line in lines {
             has_any = true;
             let (Line::Whole(text) | Line::TooLong(text)) = line;
-            self.log_line(text);
+            self.log_line(text, replies);
             match self.read(line) {
                 Ok(Request::IAmAt(report)) => {
                     batch.reports.push(report);
@@ -523,7 +553,7 @@ impl Client<'_> {
                     let start = replies.out.len();
                     let likes = self.service.likes(article);
                     reply::write_likes(&mut replies.out, article, likes.count);
-                    self.log_reply(&replies.out[start..]);
+                    self.log_reply(replies, start..replies.out.len());
                 }
                 Err(why) => {
                     self.answer_reports(&mut batch, replies);
@@ -583,7 +613,7 @@ impl Client<'_> {
             Box::pin(self.service.ask(question, *asks, &mut replies.out)).await;
         }
         reply::write_end_of_places(&mut replies.out);
-        self.log_reply(&replies.out[start..]);
+        self.log_reply(replies, start..replies.out.len());
         Ok(true)
     }
 
@@ -628,7 +658,7 @@ impl Client<'_> {
             replies.numbers = replies.numbers.join(numbers);
             replies.promise(start, line);
         } else {
-            self.log_reply(&replies.out[start..]);
+            self.log_reply(replies, start..replies.out.len());
         }
     }
 
@@ -659,7 +689,7 @@ impl Client<'_> {
                 if is_promised {
                     replies.promise(start, line);
                 } else {
-                    self.log_reply(&replies.out[start..]);
+                    self.log_reply(replies, start..replies.out.len());
                 }
             }
         }
@@ -674,7 +704,8 @@ impl Client<'_> {
         node.metrics.refused_lines.increment(1);
         reply::write_refusal(&mut replies.out, line);
         if !node.log.has_budget() {
-            return node.log.leave_out(Traffic::ClientOut, 1);
+            replies.left_out[1] += 1;
+            return;
         }
         let line = [b"? ", line].concat();
         let fields = [
@@ -685,10 +716,11 @@ impl Client<'_> {
         node.log.traffic(Traffic::ClientOut, &fields);
     }
 
-    fn log_line(&self, line: &[u8]) {
+    fn log_line(&self, line: &[u8], replies: &mut Replies) {
         let log = &self.service.node.log;
         if !log.has_budget() {
-            return log.leave_out(Traffic::ClientIn, 1);
+            replies.left_out[0] += 1;
+            return;
         }
         let fields = [
             ("client", Value::Shown(&self.address)),
@@ -698,11 +730,13 @@ impl Client<'_> {
     }
 
     /// Logs the first line of a reply, and how long it is with its places.
-    fn log_reply(&self, reply: &[u8]) {
+    fn log_reply(&self, replies: &mut Replies, reply: Range<usize>) {
         let log = &self.service.node.log;
         if !log.has_budget() {
-            return log.leave_out(Traffic::ClientOut, 1);
+            replies.left_out[1] += 1;
+            return;
         }
+        let reply = &replies.out[reply];
         let first = reply
             .split(|byte| *byte == b'\n')
             .next()
@@ -726,7 +760,7 @@ impl Client<'_> {
         let promised = std::mem::take(&mut replies.promised);
         if self.service.node.acknowledged(level, numbers).await.is_ok() {
             for Promised { reply, .. } in &promised {
-                self.log_reply(&replies.out[reply.clone()]);
+                self.log_reply(replies, reply.clone());
             }
         } else {
             let (out, lines) = (
