@@ -108,6 +108,7 @@ pub(super) fn permit(config: &Config, targets: &[Target], is_yes: bool) -> Resul
     if matches!(answer.trim(), "y" | "Y" | "yes") {
         Ok(())
     } else {
+        complain("Nothing was sent.");
         Err(Failure::silent(Code::Failed as u8))
     }
 }
