@@ -199,6 +199,29 @@ fn a_herd_in_use_is_loaded_when_somebody_at_the_terminal_says_so() {
 }
 
 #[test]
+fn a_server_of_no_configuration_that_has_connections_is_in_use() {
+    let herd = Setup::lonely().start();
+    let hill = herd.server("Hill");
+    let client = hill.connect();
+    let (folder, address) = (tempfile::tempdir().expect("one"), hill.clients.to_string());
+    let bench = || {
+        let count = ["--count", "300", "--warm-up", "0"];
+        let arguments = [&["bench", "--server", &address][..], &count].concat();
+        wherd(folder.path(), &arguments).output().expect("it runs")
+    };
+    let output = bench();
+    assert_eq!(code(&output), 1, "{}", stdout(&output));
+    let expected = format!("in use: {address} has 1 client connections");
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+    drop(client);
+    wait_until("the end of the connection", || {
+        hill.metric("wherd_client_connections") == 0.0
+    });
+    let output = bench();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
+}
+
+#[test]
 fn what_a_server_refuses_is_counted_and_the_exit_code_tells() {
     let herd = Setup::lonely().with("[limits]\nclients = 10").start();
     let arguments = ["--clients", "40", "--count", "4000", "--json"];
