@@ -1,4 +1,5 @@
-//! Who listens at an address of this machine, and how much processor time it has used.
+//! Who listens at an address of this machine, how many talk to it, and how much processor time it has
+//! used.
 //!
 //! Read from `/proc`, so on Linux only, and of processes of the same user. Any server is found this way,
 //! whatever it is written in, with all of its processes that listen together.
@@ -12,20 +13,14 @@ use std::time::Duration;
 use rustix::param::clock_ticks_per_second;
 use rustix::time::{ClockId, clock_gettime};
 
+/// The states of a socket, as the system's table has them.
+const ESTABLISHED: &str = "01";
+const LISTEN: &str = "0A";
+
 /// The processes that listen at this address.
 #[must_use]
 pub fn listeners(address: SocketAddr) -> Vec<u32> {
-    if !address.ip().to_canonical().is_loopback() {
-        return Vec::new();
-    }
-    let mut inodes = BTreeSet::new();
-    for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-        let text = fs::read_to_string(table).unwrap_or_default();
-        inodes.extend(
-            text.lines()
-                .filter_map(|line| listening_inode(line, address)),
-        );
-    }
+    let inodes: BTreeSet<u64> = sockets(address, LISTEN).into_iter().collect();
     if inodes.is_empty() {
         return Vec::new();
     }
@@ -34,17 +29,35 @@ pub fn listeners(address: SocketAddr) -> Vec<u32> {
     ids.filter(|id| has_socket(*id, &inodes)).collect()
 }
 
-/// The inode of the socket in this line of the system's table, if it listens there.
-fn listening_inode(line: &str, address: SocketAddr) -> Option<u64> {
-    /// The state of a socket that listens.
-    const LISTEN: &str = "0A";
+/// How many connections there are to this address, whoever made them; 0 where it is on another
+/// machine.
+#[must_use]
+pub fn connections_count(address: SocketAddr) -> usize {
+    sockets(address, ESTABLISHED).len()
+}
+
+/// The inodes of the sockets at an address of this machine that are in this state.
+fn sockets(address: SocketAddr, state: &str) -> Vec<u64> {
+    if !address.ip().to_canonical().is_loopback() {
+        return Vec::new();
+    }
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let tables = tables.map(|table| fs::read_to_string(table).unwrap_or_default());
+    let lines = tables.iter().flat_map(|table| table.lines());
+    lines
+        .filter_map(|line| inode(line, address, state))
+        .collect()
+}
+
+/// The inode of the socket in this line of the system's table, if it is there and in this state.
+fn inode(line: &str, address: SocketAddr, state: &str) -> Option<u64> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let (host, port) = fields.get(1)?.rsplit_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let is_any = host.bytes().all(|byte| byte == b'0');
-    let is_there = is_any || host == host_text(address.ip()) || host.ends_with("01000000");
-    let is_listening = fields.get(3) == Some(&LISTEN);
-    if port == address.port() && is_there && is_listening {
+    // An IPv4 address that is mapped to IPv6 ends with it.
+    let is_there = is_any || host.ends_with(&host_text(address.ip().to_canonical()));
+    if port == address.port() && is_there && fields.get(3) == Some(&state) {
         fields.get(9)?.parse().ok()
     } else {
         None
@@ -109,7 +122,9 @@ pub fn thread_time() -> Duration {
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
-    use std::net::TcpListener;
+    use std::net::{TcpListener, TcpStream};
+    use std::thread;
+    use std::time::Instant;
 
     #[test]
     fn who_listens_is_found() {
@@ -129,6 +144,37 @@ mod tests {
             assert!(listeners(address).is_empty(), "{host}");
         }
         assert!(listeners(SocketAddr::from(([192, 0, 2, 1], 80))).is_empty());
+    }
+
+    #[test]
+    fn who_is_connected_is_counted() {
+        for host in ["127.0.0.1:0", "[::1]:0", "[::]:0"] {
+            let Ok(listener) = TcpListener::bind(host) else {
+                continue;
+            };
+            let port = listener.local_addr().expect("an address").port();
+            let asked: IpAddr = if host == "[::1]:0" {
+                [0, 0, 0, 0, 0, 0, 0, 1].into()
+            } else {
+                [127, 0, 0, 1].into()
+            };
+            let address = SocketAddr::new(asked, port);
+            let wait_for = |count| {
+                let deadline = Instant::now() + Duration::from_secs(30);
+                while connections_count(address) != count {
+                    assert!(Instant::now() < deadline, "never {count} at {host}");
+                    thread::sleep(Duration::from_millis(1));
+                }
+            };
+            wait_for(0);
+            let clients = [(); 2].map(|()| TcpStream::connect(address).expect("it listens"));
+            let accepted = listener.accept().expect("a client");
+            // The other one waits to be accepted.
+            wait_for(2);
+            drop(clients);
+            wait_for(0);
+            drop(accepted);
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 
-use wherd_bench::Target;
+use wherd_bench::{Target, process};
 use wherd_server::config::{Address, Config, ServerConfig};
 use wherd_server::status::Status;
 
@@ -108,20 +108,25 @@ pub(super) fn permit(config: &Config, targets: &[Target], is_yes: bool) -> Resul
     if matches!(answer.trim(), "y" | "Y" | "yes") {
         Ok(())
     } else {
+        complain("Nothing was sent.");
         Err(Failure::silent(Code::Failed as u8))
     }
 }
 
-/// Who uses the herd, if anybody does. Of servers that are in no configuration nothing is known.
+/// Who uses the herd, if anybody does. Servers that are in no configuration cannot be asked; on this
+/// machine the system knows who is connected to them.
 fn use_of(config: &Config, targets: &[Target]) -> Option<String> {
     let mut asked = config.clone();
+    let mut others: Vec<_> = targets.iter().collect();
     asked.servers.retain(|server| {
         let address = server.clients.pair().to_socket_addrs();
-        let mut addresses = address.into_iter().flatten();
-        addresses.any(|address| targets.iter().any(|target| target.address == address))
+        let addresses: Vec<_> = address.into_iter().flatten().collect();
+        let count = others.len();
+        others.retain(|target| !addresses.contains(&target.address));
+        others.len() < count
     });
     let statuses = ask_all::<Status>(&asked, "/api/v1/status");
-    asked
+    let told = asked
         .servers
         .iter()
         .zip(statuses)
@@ -137,5 +142,11 @@ fn use_of(config: &Config, targets: &[Target]) -> Option<String> {
             } else {
                 None
             }
+        });
+    told.or_else(|| {
+        others.iter().find_map(|target| {
+            let (name, count) = (&target.name, process::connections_count(target.address));
+            (count > 0).then(|| format!("{name} has {count} client connections"))
         })
+    })
 }

@@ -1,13 +1,17 @@
 //! `wherd bench`: what it measures of a real herd, and how it takes mistakes.
 
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::herd::{Herd, Setup, program, wait_for, wait_until};
+use crate::herd::{Herd, Setup, program, terminal, wait_for, wait_until};
+use crate::reload::Ended;
 use crate::{check, code, stderr, stdout, wherd};
 
 /// What `--json` prints of this herd, where nothing is wrong.
@@ -137,6 +141,84 @@ fn a_herd_in_use_is_loaded_with_yes_only_and_histograms_are_written() {
         let text = fs::read_to_string(herd.folder().join(file)).expect("written");
         assert!(text.starts_with(begin), "{text}");
     }
+}
+
+/// What the program ends with, prints and tells where this is typed when it asks.
+fn asked(herd: &Herd, typed: &[u8]) -> (i32, String, String) {
+    let (mut terminal, open) = terminal();
+    let mut child = {
+        let mut command = program(herd.folder());
+        command.args(["--config", "herd.toml", "bench"]);
+        command.args(["--count", "300", "--warm-up", "0", "--clients", "30"]);
+        command.stdin(open()).stdout(Stdio::piped()).stderr(open());
+        Ended(command.spawn().expect("it runs"))
+    };
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let shown = || String::from_utf8_lossy(&told.lock().expect("no panic")).into_owned();
+    let reading = {
+        let (told, mut terminal) = (Arc::clone(&told), terminal.try_clone().expect("a terminal"));
+        // Until no program has it open: then the system says that it is broken.
+        thread::spawn(move || {
+            let mut bytes = [0; 1024];
+            while let Ok(count) = terminal.read(&mut bytes) {
+                told.lock().expect("no panic").extend(&bytes[..count]);
+            }
+        })
+    };
+    wait_until("the question", || shown().contains("[y/N]"));
+    terminal.write_all(typed).expect("it is open");
+    let status = wait_for("its end", || child.0.try_wait().expect("a child of ours"));
+    reading.join().expect("no panic");
+    let mut printed = String::new();
+    let out = child.0.stdout.as_mut().expect("a pipe");
+    out.read_to_string(&mut printed).expect("text");
+    (status.code().expect("a code"), printed, shown())
+}
+
+#[test]
+fn a_herd_in_use_is_loaded_when_somebody_at_the_terminal_says_so() {
+    let herd = Setup::lonely().start();
+    let hill = herd.server("Hill");
+    hill.connect().round_trip("kiwi");
+    // The last one is the end of the input, as it is typed.
+    for typed in ["n\n", "\n", "yo\n", "\x04"] {
+        let (code, printed, told) = asked(&herd, typed.as_bytes());
+        assert_eq!((code, printed.as_str()), (1, ""), "{typed:?} {told}");
+        assert!(
+            told.contains("The herd is in use: Hill knows 1 clients."),
+            "{told}"
+        );
+        assert!(told.contains("Nothing was sent."), "{typed:?} {told}");
+        assert_eq!(hill.status().clients_count, 1, "{typed:?}");
+    }
+    let (code, printed, told) = asked(&herd, b"y\n");
+    assert_eq!(code, 0, "{printed}{told}");
+    assert!(printed.contains("closed loop"), "{printed}");
+    assert!(!told.contains("Nothing was sent."), "{told}");
+    assert_eq!(hill.status().clients_count, 31);
+}
+
+#[test]
+fn a_server_of_no_configuration_that_has_connections_is_in_use() {
+    let herd = Setup::lonely().start();
+    let hill = herd.server("Hill");
+    let client = hill.connect();
+    let (folder, address) = (tempfile::tempdir().expect("one"), hill.clients.to_string());
+    let bench = || {
+        let count = ["--count", "300", "--warm-up", "0"];
+        let arguments = [&["bench", "--server", &address][..], &count].concat();
+        wherd(folder.path(), &arguments).output().expect("it runs")
+    };
+    let output = bench();
+    assert_eq!(code(&output), 1, "{}", stdout(&output));
+    let expected = format!("in use: {address} has 1 client connections");
+    assert!(stderr(&output).contains(&expected), "{}", stderr(&output));
+    drop(client);
+    wait_until("the end of the connection", || {
+        hill.metric("wherd_client_connections") == 0.0
+    });
+    let output = bench();
+    assert_eq!(code(&output), 0, "{}", stderr(&output));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use tempfile::TempDir;
 use wherd_proto::frame::{self, Frame, Hello, PROTOCOL_VERSION};
 use wherd_proto::{Origin, ServerName};
@@ -119,6 +120,22 @@ pub(crate) fn settled(mut command: Command, folder: &Path) -> Command {
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     command
+}
+
+/// A terminal: who sits there, and how a program opens it.
+pub(crate) fn terminal() -> (fs::File, impl Fn() -> fs::File) {
+    // Other tests start servers just now, which must not hold it open.
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    let terminal = openpt(flags).expect("a terminal");
+    grantpt(&terminal).expect("a terminal");
+    unlockpt(&terminal).expect("a terminal");
+    let name = ptsname(&terminal, Vec::new()).expect("a terminal");
+    let name = name.into_string().expect("a path");
+    let open = move || {
+        let opened = fs::OpenOptions::new().read(true).write(true).open(&name);
+        opened.expect("a terminal")
+    };
+    (terminal.into(), open)
 }
 
 /// One server of a herd that does not run yet.

@@ -5,10 +5,11 @@ use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use wherd_server::status::PortsFile;
 
-use crate::herd::{Client, Herd, Server, Setup, now_text, program, shown, wait_for, wait_until};
+use crate::herd::{
+    Client, Herd, Server, Setup, now_text, program, shown, terminal, wait_for, wait_until,
+};
 
 const LINE: [(&str, &[&str]); 3] = [
     ("Hill", &["Smith"]),
@@ -297,7 +298,7 @@ fn the_journal_and_the_log_take_new_numbers() {
 }
 
 /// A process that ends with the test, and its servers with it.
-struct Ended(Child);
+pub(crate) struct Ended(pub(crate) Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {
@@ -371,15 +372,8 @@ fn up_passes_it_on_and_keeps_the_ports_that_it_chose() {
 fn a_server_whose_terminal_is_gone_stops() {
     let mut herd = Setup::lonely().start();
     herd.stop("Hill", crate::herd::Stop::Asked);
-    // Other tests start servers just now, which must not hold it open.
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let terminal = openpt(flags).expect("a terminal");
-    grantpt(&terminal).expect("a terminal");
-    unlockpt(&terminal).expect("a terminal");
-    let name = ptsname(&terminal, Vec::new()).expect("a terminal");
-    let name = name.into_string().expect("a path");
-    let open = || fs::OpenOptions::new().read(true).write(true).open(&name);
-    herd.restart_with_stderr("Hill", Stdio::from(open().expect("a terminal")));
+    let (terminal, open) = terminal();
+    herd.restart_with_stderr("Hill", Stdio::from(open()));
     let hill = herd.server("Hill");
     herd.reload("Hill");
     hill.connect().round_trip("kiwi");
