@@ -199,24 +199,30 @@ impl Entries {
         found.map(|place| ClientIndex(*place))
     }
 
-    /// Brings what is held of some clients into the processor's caches, for many at a time: each
-    /// step of one is independent of the same step of the others, so they wait for the memory
-    /// together. Among a million clients nothing of one is near.
+    /// Brings what is held of some clients into the processor's caches, a group at a time: each step
+    /// of one is independent of the same step of the others, so they wait for the memory together.
+    /// Among a million clients nothing of one is near.
     pub(crate) fn touch(&self, hashes: &[u64]) {
-        let mut locations = [Location::NONE; GROUP];
         let places = hashes
             .iter()
             .map(|hash| self.by_client.find(*hash, |_| true));
+        self.touch_places(places.flatten().copied());
+    }
+
+    /// The same for clients whose places are known.
+    pub(crate) fn touch_places(&self, places: impl Iterator<Item = u32>) {
+        let mut locations = [Location::NONE; GROUP];
         for (location, place) in locations.iter_mut().zip(places) {
-            *location = place.map_or(Location::NONE, |place| self.locations[*place as usize]);
+            *location = self.locations[place as usize];
         }
-        let is_some = |location: &Location| *location != Location::NONE;
         let mut sum = 0_u8;
-        for location in locations.into_iter().filter(is_some) {
-            let record = self.records.from(location);
-            // The line with its beginning, and the next.
-            sum = sum.wrapping_add(record[0]);
-            sum = sum.wrapping_add(record.get(64).copied().unwrap_or_default());
+        for location in locations {
+            if location != Location::NONE {
+                let record = self.records.from(location);
+                // The line with its beginning, and the next.
+                sum = sum.wrapping_add(record[0]);
+                sum = sum.wrapping_add(record.get(64).copied().unwrap_or_default());
+            }
         }
         black_box(sum);
     }

@@ -250,6 +250,10 @@ struct Positions<'a> {
 impl Source for Positions<'_> {
     const LANE: Lane = Lane::Positions;
 
+    fn touch(&self, places: impl Iterator<Item = u32>) {
+        self.state.entries.touch_places(places);
+    }
+
     fn stamp(&self, place: u32) -> Option<(OriginIndex, u64)> {
         let entry = self.state.entries.at(place)?;
         Some((entry.origin(), entry.sequence()))
@@ -310,6 +314,9 @@ impl Source for Positions<'_> {
 
 impl Source for Counters {
     const LANE: Lane = Lane::Counters;
+
+    /// Its table is small, and lies in one piece.
+    fn touch(&self, _: impl Iterator<Item = u32>) {}
 
     fn stamp(&self, place: u32) -> Option<(OriginIndex, u64)> {
         let (origin, count) = self.get(place);

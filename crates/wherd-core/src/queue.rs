@@ -12,6 +12,7 @@
 
 use crate::digest::{BucketSet, Digest};
 use crate::effect::Effect;
+use crate::entries::GROUP;
 use crate::link::{LinkCounts, LinkFault};
 use crate::mutant::is_mutant;
 use crate::replica::Settings;
@@ -33,6 +34,9 @@ const DIGEST_AGAIN_NS: u64 = 1_000_000_000;
 pub(crate) trait Source {
     /// Whose numbers they are.
     const LANE: Lane;
+
+    /// Brings what is at some places near, [`GROUP`] at the most.
+    fn touch(&self, places: impl Iterator<Item = u32>);
 
     /// Who numbered what is at a place, and how; `None` where the place is free.
     fn stamp(&self, place: u32) -> Option<(OriginIndex, u64)>;
@@ -459,10 +463,17 @@ impl Queue {
         } else {
             room_bytes / 2
         };
+        let mut near_count = 0;
         while bytes < live_bytes
             && let Some(&slot) = self.queue.front()
             && slot != ROUND
         {
+            if near_count == 0 {
+                let next = self.queue.iter().take(GROUP).copied();
+                source.touch(next.filter(|slot| *slot != ROUND));
+                near_count = GROUP;
+            }
+            near_count -= 1;
             self.queue.pop_front();
             self.queued.unset(slot);
             if self.waiting.take(slot) {
