@@ -128,12 +128,17 @@ mod tests {
 
     #[test]
     fn who_listens_is_found() {
-        for host in ["127.0.0.1:0", "[::1]:0", "0.0.0.0:0"] {
+        for host in [
+            "127.0.0.1:0",
+            "[::1]:0",
+            "0.0.0.0:0",
+            "[::ffff:127.0.0.1]:0",
+        ] {
             let Ok(listener) = TcpListener::bind(host) else {
                 continue;
             };
             let port = listener.local_addr().expect("an address").port();
-            let asked: IpAddr = if host.starts_with('[') {
+            let asked: IpAddr = if host.starts_with("[::1") {
                 [0, 0, 0, 0, 0, 0, 0, 1].into()
             } else {
                 [127, 0, 0, 1].into()
