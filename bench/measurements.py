@@ -43,9 +43,10 @@ class Bench:
         self.results = results
         self.commands = []
 
-    def note(self, command, folder):
+    def note(self, command, folder, core=None):
         """Keeps a command as a person would type it in the repository."""
-        text = shlex.join(str(part) for part in command)
+        pinned = [] if core is None else ["taskset", "-c", core]
+        text = shlex.join(str(part) for part in [*pinned, *command])
         for path, name in (
             (folder, "DIR"), (self.wherd, "wherd"), (self.examples, "examples"), (f"{REPOSITORY}/", ""),
         ):  # fmt: skip
@@ -60,9 +61,10 @@ class Bench:
             servers = [Server("Hill", port, [self.examples / "ceiling", str(port)])]
         else:
             servers = plan(peer, processes.folder, names, self.wherd, **how)
+        core = self.server_core if pinned else None
         for server in servers:
-            self.note(server.command, processes.folder)
-        start(servers, processes, self.server_core if pinned else None)
+            self.note(server.command, processes.folder, core)
+        start(servers, processes, core)
         yield servers
         processes.check()
 
@@ -70,9 +72,10 @@ class Bench:
         """What `wherd bench` reports of a load on these servers."""
         targets = [part for server in servers for part in ("--server", f"{LOCAL}:{server.port}")]
         command = [self.wherd, "bench", *targets, *map(str, options), "--threads", "1", "--json", "--yes"]
-        self.note(command, processes.folder)
+        core = self.load_core if pinned else None
+        self.note(command, processes.folder, core)
         limit = (self.seconds if seconds is None else seconds) + self.warm_up + 2 * PATIENCE
-        output, errors, _ = processes.run(command, limit, self.load_core if pinned else None)
+        output, errors, _ = processes.run(command, limit, core)
         if not output:
             raise Failure(errors.decode(errors="replace").strip().splitlines()[0])
         return json.loads(output)
@@ -128,10 +131,11 @@ def redis_run(bench, processes, server, load, clients, count, pinned=True):
         "redis-benchmark", "-h", LOCAL, "-p", str(server.port), "-c", str(connections), "-P", str(in_flight), "-n",
         str(count), "-r", str(clients), "--csv", "GEOADD", "clients", longitude, "34.068930", "bench-00__rand_int__",
     ]  # fmt: skip
-    bench.note(command, processes.folder)
+    core = bench.load_core if pinned else None
+    bench.note(command, processes.folder, core)
     before = processor_ns(server.process)
     try:
-        output, errors, code = processes.run(command, 60, bench.load_core if pinned else None)
+        output, errors, code = processes.run(command, 60, core)
     except FileNotFoundError:
         raise Missing("redis-benchmark (Debian's redis-tools)") from None
     if code:
@@ -373,6 +377,8 @@ def loss(bench, peer, processes):
         folder = processes.folder / load
         folder.mkdir()
         servers = plan(peer, folder, wherd=bench.wherd, is_durable=is_durable, options=own_folders(peer, folder))
+        for server in servers:
+            bench.note(server.command, processes.folder)
         start(servers, processes)
         hill = servers[0]
         # A report goes through every link before the count begins.
