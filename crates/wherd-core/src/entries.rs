@@ -30,6 +30,8 @@ const HEADER_BYTES: usize = 8 + 8 + 3 + 3 + 1 + 1;
 const THREE_BYTES: usize = 1 << 24;
 /// How many clients are looked up together.
 pub(crate) const GROUP: usize = 16;
+/// So many clients are near anyway: they fit into a processor's second cache.
+const NEAR_COUNT: usize = 5000;
 /// Room that is free for other lengths than those that are wanted is given back beyond this, and
 /// beyond what is taken.
 const MAX_FREE_BYTES: usize = 1 << 20;
@@ -193,16 +195,22 @@ impl Entries {
 
     /// Finds a client of which the hash is known.
     pub(crate) fn find_hashed(&self, hash: u64, client: &[u8]) -> Option<ClientIndex> {
-        let found = self.by_client.find(hash, |place| {
-            self.get(ClientIndex(*place)).at().client() == client
-        });
-        found.map(|place| ClientIndex(*place))
+        self.find_entry(hash, client).map(|(client, _)| client)
+    }
+
+    fn find_entry(&self, hash: u64, client: &[u8]) -> Option<(ClientIndex, Entry<'_>)> {
+        let places = self.by_client.iter_hash(hash).copied().map(ClientIndex);
+        let mut entries = places.map(|place| (place, self.get(place)));
+        entries.find(|(_, entry)| entry.at().client() == client)
     }
 
     /// Brings what is held of some clients into the processor's caches, a group at a time: each step
     /// of one is independent of the same step of the others, so they wait for the memory together.
     /// Among a million clients nothing of one is near.
     pub(crate) fn touch(&self, hashes: &[u64]) {
+        if self.count() <= NEAR_COUNT {
+            return;
+        }
         let places = hashes
             .iter()
             .map(|hash| self.by_client.find(*hash, |_| true));
@@ -235,10 +243,9 @@ impl Entries {
         origin: OriginIndex,
         is_tie_ignored: bool,
     ) -> Merge {
-        let Some(client) = self.find_hashed(hash, update.at.client()) else {
+        let Some((client, held)) = self.find_entry(hash, update.at.client()) else {
             return Merge::Newest(self.insert(origins, (hash, update), origin));
         };
-        let held = self.get(client);
         let order = match update.ordered_at_ns.cmp(&held.ordered_at_ns()) {
             Ordering::Equal if is_tie_ignored => Ordering::Less,
             // The total order that picks the newest, the same on every server.
@@ -289,13 +296,26 @@ impl Entries {
         };
         let new_hash = hash_entry(origins, origin, update);
         self.digest.replace(update.at.client(), 0, new_hash);
-        let (keys, locations, records) = (self.hash_keys, &self.locations, &self.records);
-        let hash_of = |place: &u32| {
-            let entry = Entry::of(records.from(locations[*place as usize]));
-            hash_client(keys, entry.at().client())
-        };
-        self.by_client.insert_unique(hash, place, hash_of);
+        if self.by_client.len() == self.by_client.capacity() {
+            self.grow();
+        } else {
+            self.by_client.insert_unique(hash, place, no_growth);
+        }
         ClientIndex(place)
+    }
+
+    /// Makes a larger table of all places, in their order: records lie in that order, too, mostly,
+    /// where the table itself would ask for them in the order of their hashes, and wait for each.
+    fn grow(&mut self) {
+        // At least by half, so that it is seldom, though removed ones left holes.
+        let mut grown = HashTable::with_capacity(self.by_client.len() * 3 / 2 + 4);
+        for (place, location) in (0_u32..).zip(&self.locations) {
+            if *location != Location::NONE {
+                let entry = Entry::of(self.records.from(*location));
+                grown.insert_unique(self.hash(entry.at().client()), place, no_growth);
+            }
+        }
+        self.by_client = grown;
     }
 
     /// Removes an entry as if it had never been.
@@ -380,6 +400,11 @@ impl Entries {
     }
 }
 
+/// For a table that has room for one more.
+fn no_growth(_: &u32) -> u64 {
+    unreachable!("the table has room")
+}
+
 const fn record_bytes(update: &Update<'_>) -> usize {
     HEADER_BYTES + update.at.as_bytes().len()
 }
@@ -398,4 +423,97 @@ fn hash_entry(origins: &Origins, origin: OriginIndex, update: &Update<'_>) -> u6
         ^ update.ordered_at_ns.unsigned_abs()
         ^ update.sequence.rotate_left(32);
     xxh3_64_with_seed(update.at.as_bytes(), seed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use wherd_proto::{Origin, ServerName};
+
+    const ME: OriginIndex = OriginIndex(0);
+
+    fn origins() -> Origins {
+        let mut origins = Origins::default();
+        let server = ServerName::new("Hill").expect("a name");
+        origins.intern(&Origin {
+            server,
+            incarnation: 1,
+        });
+        origins
+    }
+
+    /// Merges a client's report at a time, its text as long as is said; whether it is the newest.
+    fn merge(entries: &mut Entries, origins: &Origins, client: u32, at: u64, zeros: usize) -> bool {
+        let text = format!("+0.000000001 c{client} +1-2 {at}.{:0>zeros$}", 0);
+        let update = Update {
+            sequence: at,
+            ordered_at_ns: at as i64,
+            at: AtText::parse(text.as_bytes()).expect("an AT text"),
+        };
+        let hash = entries.hash(update.at.client());
+        let merge = entries.merge(origins, (hash, &update), ME, false);
+        matches!(merge, Merge::Newest(_))
+    }
+
+    /// Clients come, go, and say longer and shorter things; a plain map says what is held.
+    #[test]
+    fn what_was_merged_last_is_found_however_much_came_and_went() {
+        let (mut entries, origins) = (Entries::new((1, 2)), origins());
+        let mut held: BTreeMap<u32, (u64, usize)> = BTreeMap::new();
+        let mut random = 1_u64;
+        for at in 1..60_000 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let client = (random >> 33) as u32 % 3000;
+            let zeros = (random >> 50) as usize % 200 + 1;
+            if random >> 60 < 6 {
+                let found = entries.find(format!("c{client}").as_bytes());
+                assert_eq!(found.is_some(), held.remove(&client).is_some());
+                if let Some(found) = found {
+                    entries.remove(found, &origins);
+                }
+            } else {
+                assert!(merge(&mut entries, &origins, client, at, zeros));
+                held.insert(client, (at, zeros));
+            }
+        }
+        assert_eq!(entries.count(), held.len());
+        let mut text_bytes = 0;
+        let mut again = Entries::new((1, 2));
+        for (client, (at, zeros)) in &held {
+            let found = entries.find(format!("c{client}").as_bytes());
+            let entry = entries.get(found.expect("it is held"));
+            assert_eq!(entry.ordered_at_ns(), *at as i64);
+            text_bytes += entry.text_bytes();
+            merge(&mut again, &origins, *client, *at, *zeros);
+        }
+        assert_eq!(entries.text_bytes(), text_bytes);
+        assert_eq!(entries.digest().total(), again.digest().total());
+        let (free, taken) = (entries.records.free_bytes(), entries.records.taken_bytes());
+        assert!(
+            free <= taken.max(MAX_FREE_BYTES),
+            "{free} free, {taken} taken"
+        );
+    }
+
+    /// A year of texts of one length, and then of another: the room of the first is not kept.
+    #[test]
+    fn room_of_another_length_is_given_back() {
+        let (mut entries, origins) = (Entries::new((1, 2)), origins());
+        for (at, zeros) in [(1, 1), (2, 90), (3, 180), (4, 60)] {
+            for client in 0..30_000 {
+                assert!(merge(&mut entries, &origins, client, at, zeros));
+            }
+            let (free, taken) = (entries.records.free_bytes(), entries.records.taken_bytes());
+            assert!(
+                free <= taken.max(MAX_FREE_BYTES),
+                "{free} free, {taken} taken"
+            );
+        }
+        for client in 0..30_000 {
+            assert!(!merge(&mut entries, &origins, client, 3, 1), "it is older");
+        }
+    }
 }

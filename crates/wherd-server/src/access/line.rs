@@ -183,6 +183,8 @@ struct Replies {
     /// How many lines the log had no budget for, of what came and of what is answered: it is told
     /// once for all.
     left_out: [u64; 2],
+    /// The memory of the last batch, which is empty.
+    batch: Batch<'static>,
 }
 
 /// An answer that may have to be taken back before it is written.
@@ -499,6 +501,24 @@ struct Batch<'a> {
     lines: Vec<&'a [u8]>,
 }
 
+impl Batch<'_> {
+    /// An empty one in the memory of this one.
+    fn emptied<'b>(self) -> Batch<'b> {
+        Batch {
+            reports: emptied(self.reports),
+            lines: emptied(self.lines),
+        }
+    }
+}
+
+/// An empty list in the memory of another, whose items were of the same kind but lived elsewhere:
+/// where there is nothing to convert, the memory stays.
+fn emptied<A, B>(mut list: Vec<A>) -> Vec<B> {
+    list.clear();
+    let items = list.into_iter();
+    items.map(|_| unreachable!("it is empty")).collect()
+}
+
 impl<'s> Client<'s> {
     fn new(service: &'s Service, address: SocketAddr, settings: &'s LineSettings) -> Self {
         Self {
@@ -516,7 +536,7 @@ impl<'s> Client<'s> {
         stream: &mut TcpStream,
         replies: &mut Replies,
     ) -> io::Result<bool> {
-        let mut batch = Batch::default();
+        let mut batch = std::mem::take(&mut replies.batch).emptied();
         let (mut has_any, mut may_wait) = (false, true);
         for line in lines {
             has_any = true;
@@ -565,6 +585,7 @@ impl<'s> Client<'s> {
             }
         }
         self.answer_reports(&mut batch, replies);
+        replies.batch = batch.emptied();
         self.write(stream, replies).await?;
         Ok(has_any)
     }
