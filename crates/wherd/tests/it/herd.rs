@@ -726,9 +726,13 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address)
-            .unwrap_or_else(|error| panic!("nobody listens at {address}: {error}"));
-        Self::of(stream)
+        // A network that was mended a moment ago is still looking for who has the address.
+        let stream = wait_for("a way to the server", || {
+            let stream = TcpStream::connect(address);
+            let fault = stream.as_ref().err().map(std::io::Error::kind);
+            (fault != Some(ErrorKind::HostUnreachable)).then_some(stream)
+        });
+        Self::of(stream.unwrap_or_else(|error| panic!("nobody listens at {address}: {error}")))
     }
 
     pub(crate) fn of(stream: TcpStream) -> Self {
