@@ -4,10 +4,10 @@ use wherd_proto::frame::BUCKETS;
 
 /// Sums of the hashes of all entries, by bucket of their client.
 ///
-/// Sums, because they are kept up to date by an addition and a subtraction for each update and do
-/// not depend on the order. Equal tables have equal digests; different ones differ but for one
+/// Sums, because an entry that changed is taken out and put in again without the others, and the
+/// order does not matter. Equal tables have equal digests; different ones differ but for one
 /// chance in 2^64.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Digest {
     buckets: Box<[u64]>,
     total: u64,

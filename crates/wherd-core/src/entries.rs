@@ -1,5 +1,6 @@
 //! The table of newest reports: client to entry.
 
+use crate::bits::Bits;
 use crate::digest::Digest;
 use crate::slab::{Location, Slab};
 use crate::version_vector::{OriginIndex, Origins};
@@ -32,6 +33,9 @@ const THREE_BYTES: usize = 1 << 24;
 pub(crate) const GROUP: usize = 16;
 /// So many clients are near anyway: they fit into a processor's second cache.
 const NEAR_COUNT: usize = 5000;
+/// How many entries the digest may lack: they are hashed in one turn, which is some tenths of a
+/// millisecond.
+const UNSUMMED_LIMIT: usize = 4096;
 /// Room that is free for other lengths than those that are wanted is given back beyond this, and
 /// beyond what is taken.
 const MAX_FREE_BYTES: usize = 1 << 20;
@@ -121,6 +125,15 @@ pub(crate) enum Merge {
     Older(ClientIndex),
 }
 
+/// Entries that the digest does not have: who reports often is hashed when a digest is asked for,
+/// and not at each report.
+#[derive(Default)]
+struct Unsummed {
+    places: Vec<u32>,
+    /// Whether a place is among them.
+    members: Bits,
+}
+
 /// The entries, one for each client.
 pub(crate) struct Entries {
     by_client: HashTable<u32>,
@@ -130,7 +143,9 @@ pub(crate) struct Entries {
     vacant: Vec<u32>,
     forgotten_count: usize,
     text_bytes: usize,
+    /// Of all entries but some.
     digest: Digest,
+    unsummed: Unsummed,
     /// Clients choose their IDs: without a secret, they could choose ones that collide.
     hash_keys: (u64, u64),
 }
@@ -145,6 +160,7 @@ impl Entries {
             forgotten_count: 0,
             text_bytes: 0,
             digest: Digest::default(),
+            unsummed: Unsummed::default(),
             hash_keys,
         }
     }
@@ -169,8 +185,24 @@ impl Entries {
         self.text_bytes
     }
 
-    pub(crate) const fn digest(&self) -> &Digest {
-        &self.digest
+    /// The digest of all entries.
+    pub(crate) fn digest(&self, origins: &Origins) -> Digest {
+        let mut digest = self.digest.clone();
+        for place in &self.unsummed.places {
+            let entry = self.get(ClientIndex(*place));
+            digest.replace(entry.at().client(), 0, entry.hash(origins));
+        }
+        digest
+    }
+
+    /// Lets the digest have every entry.
+    fn sum_up(&mut self, origins: &Origins) {
+        for place in self.unsummed.places.drain(..) {
+            self.unsummed.members.unset(place);
+            let entry = Entry::of(self.records.from(self.locations[place as usize]));
+            let hash = entry.hash(origins);
+            self.digest.replace(entry.at().client(), 0, hash);
+        }
     }
 
     /// The entry at a place; `None` where the place is free.
@@ -294,8 +326,7 @@ impl Entries {
                 place as u32
             }
         };
-        let new_hash = hash_entry(origins, origin, update);
-        self.digest.replace(update.at.client(), 0, new_hash);
+        self.sum_later(place, origins);
         if self.by_client.len() == self.by_client.capacity() {
             self.grow();
         } else {
@@ -320,6 +351,7 @@ impl Entries {
 
     /// Removes an entry as if it had never been.
     pub(crate) fn remove(&mut self, ClientIndex(place): ClientIndex, origins: &Origins) {
+        self.sum_up(origins);
         let Some(entry) = self.at(place) else {
             return;
         };
@@ -349,9 +381,11 @@ impl Entries {
         let location = self.locations[client.0 as usize];
         let held = Entry::of(self.records.from(location));
         let (old_bytes, new_bytes) = (held.0.len(), record_bytes(update));
-        let new_hash = hash_entry(origins, origin, update);
-        self.digest
-            .replace(update.at.client(), held.hash(origins), new_hash);
+        if !self.unsummed.members.has(client.0) {
+            let old_hash = held.hash(origins);
+            self.digest.replace(update.at.client(), old_hash, 0);
+            self.sum_later(client.0, origins);
+        }
         self.uncount(location);
         if Slab::is_same_room(old_bytes, new_bytes) {
             self.write(location, update, origin);
@@ -362,6 +396,15 @@ impl Entries {
             self.locations[client.0 as usize] = location;
             self.give_back_memory();
         }
+    }
+
+    /// The digest does not have the entry at this place from here on.
+    fn sum_later(&mut self, place: u32, origins: &Origins) {
+        if self.unsummed.places.len() >= UNSUMMED_LIMIT {
+            self.sum_up(origins);
+        }
+        self.unsummed.members.set(place);
+        self.unsummed.places.push(place);
     }
 
     /// Writes a record where there is room for it, and counts it.
@@ -490,7 +533,10 @@ mod tests {
             merge(&mut again, &origins, *client, *at, *zeros);
         }
         assert_eq!(entries.text_bytes(), text_bytes);
-        assert_eq!(entries.digest().total(), again.digest().total());
+        assert_eq!(
+            entries.digest(&origins).total(),
+            again.digest(&origins).total()
+        );
         let (free, taken) = (entries.records.free_bytes(), entries.records.taken_bytes());
         assert!(
             free <= taken.max(MAX_FREE_BYTES),
@@ -515,5 +561,15 @@ mod tests {
         for client in 0..30_000 {
             assert!(!merge(&mut entries, &origins, client, 3, 1), "it is older");
         }
+        // Tables that are too small for the digest to be summed up before it is asked for.
+        let parts = (0..30).map(|part| {
+            let mut entries = Entries::new((1, 2));
+            for client in part * 1000..(part + 1) * 1000 {
+                merge(&mut entries, &origins, client, 4, 60);
+            }
+            entries.digest(&origins).total()
+        });
+        let total = entries.digest(&origins).total();
+        assert_eq!(total, parts.fold(0, u64::wrapping_add));
     }
 }

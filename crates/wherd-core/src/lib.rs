@@ -20,6 +20,7 @@
 
 pub mod replica;
 
+mod bits;
 mod counters;
 mod entries;
 mod lanes;

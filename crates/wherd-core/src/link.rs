@@ -269,8 +269,8 @@ impl Source for Positions<'_> {
         entry.is_some_and(|entry| buckets.has(entry.at().client()))
     }
 
-    fn digest(&self) -> &Digest {
-        self.state.entries.digest()
+    fn digest(&self, origins: &Origins) -> Digest {
+        self.state.entries.digest(origins)
     }
 
     fn write(&self, batch: &[u32], number: u64, origins: &Origins, out: &mut Vec<u8>) {
@@ -333,8 +333,8 @@ impl Source for Counters {
         buckets.has(count.article)
     }
 
-    fn digest(&self) -> &Digest {
-        self.digest()
+    fn digest(&self, _: &Origins) -> Digest {
+        self.digest().clone()
     }
 
     fn write(&self, batch: &[u32], number: u64, origins: &Origins, out: &mut Vec<u8>) {

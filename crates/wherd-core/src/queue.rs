@@ -10,6 +10,7 @@
 //! comes out, every client that waited before it has been sent, at least as new. Only a COMMIT
 //! raises the other side's vector, all of it at once.
 
+use crate::bits::Bits;
 use crate::digest::{BucketSet, Digest};
 use crate::effect::Effect;
 use crate::entries::GROUP;
@@ -47,7 +48,7 @@ pub(crate) trait Source {
     /// Whether it is in one of some buckets.
     fn is_in(&self, buckets: &BucketSet, place: u32) -> bool;
 
-    fn digest(&self) -> &Digest;
+    fn digest(&self, origins: &Origins) -> Digest;
 
     /// Writes one frame of entries, the `number`th on its link.
     fn write(&self, batch: &[u32], number: u64, origins: &Origins, out: &mut Vec<u8>);
@@ -169,6 +170,9 @@ impl Queue {
 
     /// Makes a client wait; keeps its place where it waits already.
     pub(crate) fn mark(&mut self, place: u32) {
+        if self.waiting.has(place) && !is_mutant!(self.settings, QueueEachUpdate) {
+            return;
+        }
         self.later.waiting.unset(place);
         self.waiting.set(place);
         if !self.queued.has(place) || is_mutant!(self.settings, QueueEachUpdate) {
@@ -410,16 +414,17 @@ impl Queue {
             frame::write_have(out, S::LANE, &news);
             self.told.join(reflected);
         }
-        let digest = source.digest();
         // A herd that counts nothing need not compare that.
         let is_worth_it = S::LANE == Lane::Positions || !reflected.is_empty();
         if std::mem::take(&mut self.is_digest_due) && is_worth_it {
-            frame::write_digest(out, S::LANE, origins.hash(reflected), digest.total());
+            let total = source.digest(origins).total();
+            frame::write_digest(out, S::LANE, origins.hash(reflected), total);
         }
         let mut max_bytes = max_bytes;
         if let Some(is_answer) = self.buckets_due.take() {
-            let (hash, buckets, start) = (origins.hash(reflected), digest.buckets(), out.len());
-            frame::write_buckets(out, S::LANE, (hash, is_answer), buckets);
+            let (hash, digest, start) =
+                (origins.hash(reflected), source.digest(origins), out.len());
+            frame::write_buckets(out, S::LANE, (hash, is_answer), digest.buckets());
             // They take no room from what waits.
             max_bytes += out.len() - start;
         }
@@ -596,37 +601,5 @@ impl Later {
 
     fn due_at_ns(&self) -> Option<u64> {
         self.slots.front().map(|(_, at_ns)| *at_ns)
-    }
-}
-
-/// A set of small numbers: a bit for each.
-#[derive(Default)]
-struct Bits(Vec<u64>);
-
-impl Bits {
-    fn has(&self, index: u32) -> bool {
-        self.0
-            .get(index as usize / 64)
-            .is_some_and(|word| word >> (index % 64) & 1 == 1)
-    }
-
-    fn set(&mut self, index: u32) {
-        let word = index as usize / 64;
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        self.0[word] |= 1 << (index % 64);
-    }
-
-    fn unset(&mut self, index: u32) {
-        if let Some(word) = self.0.get_mut(index as usize / 64) {
-            *word &= !(1 << (index % 64));
-        }
-    }
-
-    fn take(&mut self, index: u32) -> bool {
-        let had = self.has(index);
-        self.unset(index);
-        had
     }
 }

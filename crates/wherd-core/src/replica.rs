@@ -836,16 +836,16 @@ impl Replica {
 
     /// See [`Digest`].
     #[must_use]
-    pub const fn digest(&self) -> &Digest {
-        self.entries.digest()
+    pub fn digest(&self) -> Digest {
+        self.digest_of(Lane::Positions)
     }
 
     /// The same of any lane.
     #[must_use]
-    pub const fn digest_of(&self, lane: Lane) -> &Digest {
+    pub fn digest_of(&self, lane: Lane) -> Digest {
         match lane {
-            Lane::Positions => self.entries.digest(),
-            Lane::Counters => self.counters.digest(),
+            Lane::Positions => self.entries.digest(&self.origins),
+            Lane::Counters => self.counters.digest().clone(),
         }
     }
 

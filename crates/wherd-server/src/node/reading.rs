@@ -42,11 +42,10 @@ impl Node {
     pub(crate) fn read_digest(&self) -> DigestAnswer {
         let state = self.lock();
         let replica = &state.replica;
-        let total = digest_of_all(replica);
-        let [positions, counters] = Lane::ALL.map(|lane| replica.digest_of(lane).buckets());
-        let buckets: Vec<_> = positions
-            .iter()
-            .zip(counters)
+        let [positions, counters] = Lane::ALL.map(|lane| replica.digest_of(lane));
+        let total = positions.total().wrapping_add(counters.total());
+        let both = positions.buckets().iter().zip(counters.buckets());
+        let buckets: Vec<_> = both
             .map(|(of_positions, of_counters)| of_positions.wrapping_add(*of_counters))
             .collect();
         let clients_count = replica.clients_count();

@@ -159,7 +159,8 @@ fn buckets_that_differ_are_answered_once_and_what_is_in_them_is_sent() {
         deliver(&bytes, &mut hill, ONE).expect("BUCKETS");
         check_sent(&mut hill, ONE, expected);
     };
-    let lacking = smith.digest().buckets();
+    let digest = smith.digest();
+    let lacking = digest.buckets();
     check(vector, false, lacking, &["BUCKETS in answer", "c7 1"]);
     check(vector, true, lacking, &["c7 1"]);
     check(vector, false, &same, &[]);
