@@ -87,7 +87,7 @@ impl Skew {
         // The usual skew fits 64 bits, whose division is several times cheaper.
         match u64::try_from(ns) {
             Ok(ns) => {
-                let (whole, fraction) = (ns / 1_000_000_000, ns % 1_000_000_000);
+                let (whole, fraction) = (ns / 1_000_000_000, (ns % 1_000_000_000) as u32);
                 let mut digits = itoa::Buffer::new();
                 out.extend_from_slice(digits.format(whole).as_bytes());
                 let point = out.len();
