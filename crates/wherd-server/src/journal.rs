@@ -46,6 +46,8 @@ const ALIVE_INTERVAL: Duration = Duration::from_secs(3600);
 /// What clients, links and the status have of the journal.
 pub(crate) struct Journal {
     wanted: Mutex<Wanted>,
+    /// Somebody who waits is about to want the thread.
+    is_asked: AtomicBool,
     wake: Condvar,
     progress: watch::Sender<Progress>,
     health: Mutex<Health>,
@@ -101,6 +103,7 @@ impl Journal {
     pub(crate) fn new() -> Self {
         Self {
             wanted: Mutex::new(Wanted::Nothing),
+            is_asked: AtomicBool::new(false),
             wake: Condvar::new(),
             progress: watch::Sender::new(Progress::default()),
             health: Mutex::new(Health::default()),
@@ -112,12 +115,21 @@ impl Journal {
     /// Waits until everything up to these numbers is on the disk.
     pub(crate) async fn kept(&self, numbers: Numbers) -> Result<(), NotKept> {
         let mut progress = self.progress.subscribe();
-        self.want(Wanted::Now);
+        self.ask().await;
         // What was refused in one lane may have been kept before in the other.
         let is_done = |p: &Progress| p.kept.join(p.refused).cover(numbers);
         match progress.wait_for(is_done).await {
             Ok(progress) if progress.kept.cover(numbers) => Ok(()),
             _ => Err(NotKept),
+        }
+    }
+
+    /// Wakes the thread when whoever has something to do just now has done it: they share a flush,
+    /// where the thread would begin one for the first of them alone.
+    async fn ask(&self) {
+        if !self.is_asked.swap(true, Ordering::AcqRel) {
+            let _asking = Asking(self);
+            tokio::task::yield_now().await;
         }
     }
 
@@ -579,6 +591,17 @@ pub(crate) fn log_too_old(node: &Node, folder: &Folder) {
         ),
     ];
     node.log.event(Level::Warning, "journal.too_old", &fields);
+}
+
+/// Who asks for the thread, for all who do until this is dropped.
+struct Asking<'a>(&'a Journal);
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        // What those have changed who saw it set is there for the thread: hence no mere store.
+        self.0.is_asked.swap(false, Ordering::AcqRel);
+        self.0.want(Wanted::Now);
+    }
 }
 
 /// Ends the process where the journal's thread panics.
