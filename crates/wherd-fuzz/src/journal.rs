@@ -9,7 +9,7 @@ use wherd_proto::journal::{
 
 const MARKER: &[u8; 8] = b"\x8aWHERD\r\n";
 
-/// Every byte of a file is in a record, in damage or in the torn tail, once and in order; records
+/// Every byte of a file is in a record, in damage, in the torn tail or in room, once and in order; records
 /// are what was written there, and numbers follow or it is said that they do not. A record that is
 /// written behind anything is found; of a sound file that is cut, all whole records are; of one
 /// with a byte changed, the damage is, and all others. The same for a file whose checksums were
@@ -53,7 +53,8 @@ fn check_found(bytes: &[u8]) {
     let (mut at, mut expected, mut has_ended) = (0, 1, false);
     let mut is_behind_damage = false;
     for found in scan(bytes) {
-        assert!(!has_ended, "something is behind a torn tail");
+        let is_room = matches!(found, Found::Room { .. });
+        assert!(!has_ended || is_room, "something is behind a torn tail");
         let (offset, length) = match found {
             Found::Record(record) => {
                 check_record(bytes, &record);
@@ -79,6 +80,11 @@ fn check_found(bytes: &[u8]) {
             Found::TornTail { offset, length } => {
                 has_ended = true;
                 assert!(length > 0);
+                (offset, length)
+            }
+            Found::Room { offset, length } => {
+                assert!(at > 0 && length > 0);
+                assert!(bytes[offset as usize..].iter().all(|byte| *byte == 0));
                 (offset, length)
             }
         };
@@ -132,10 +138,11 @@ fn check_cut(bytes: &[u8], records: &[Record<'_>]) {
         let whole: Vec<_> = records.iter().filter(is_whole).copied().collect();
         assert!(self::records(&bytes[..cut]).eq(whole.iter().copied()));
         let whole_bytes: usize = whole.iter().map(whole_bytes).sum();
-        let tail = scan(&bytes[..cut]).last().filter(|_| whole_bytes < cut);
-        let is_torn =
-            matches!(tail, Some(Found::TornTail { offset, .. }) if offset == whole_bytes as u64);
-        assert_eq!(is_torn, whole_bytes < cut);
+        let is_tail = |found: &Found<'_>| matches!(found, Found::TornTail { offset, .. } if *offset == whole_bytes as u64);
+        assert_eq!(
+            scan(&bytes[..cut]).any(|found| is_tail(&found)),
+            whole_bytes < cut
+        );
     }
 }
 

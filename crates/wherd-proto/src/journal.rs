@@ -1,7 +1,7 @@
 //! The journal's file format: whole records, one behind the other, and what else a file may hold.
 //!
-//! A server writes what it must not lose to the end of a file, a *record* at a time, and reads the
-//! file when it starts. In between a crash may have torn the last record, and a disk may have
+//! A server writes what it must not lose behind what a file has, a *record* at a time, and reads the
+//! file when it starts. Zeros at the end of the file are *room* for records to come. In between a crash may have torn the last record, and a disk may have
 //! changed any bit. So each record can be told from everything else by itself:
 //!
 //! | offset | bytes | what |
@@ -117,12 +117,19 @@ pub enum Found<'a> {
         /// What is wrong there.
         why: DamageKind,
     },
-    /// Bytes up to the end of the file that are no whole record, none behind them: what a crash
-    /// leaves. Cut the file at `offset`.
+    /// Bytes up to the end of the file or its room that are no whole record, none behind them: what
+    /// a crash leaves. Cut the file at `offset`.
     TornTail {
         /// Where it begins.
         offset: u64,
         /// How many bytes it has.
+        length: u64,
+    },
+    /// Zeros up to the end of the file: what the next records are written into.
+    Room {
+        /// Where they begin.
+        offset: u64,
+        /// How many they are.
         length: u64,
     },
 }
@@ -271,7 +278,9 @@ pub fn owner(bytes: &[u8]) -> Result<Owner, NotAJournal> {
             ..
         }) => Err(NotAJournal::Version(version)),
         Some(Found::Record(_) | Found::Damage { .. }) => Err(NotAJournal::NoOwner),
-        Some(Found::TornTail { .. }) | None => Err(why_nothing_is_whole(bytes)),
+        Some(Found::TornTail { .. } | Found::Room { .. }) | None => {
+            Err(why_nothing_is_whole(bytes))
+        }
     }
 }
 
@@ -326,7 +335,7 @@ pub fn batch_frames(payload: &[u8]) -> Result<Vec<Frame<'_>>, FrameError> {
 /// Reads a whole file, record by record, in time linear in its length whatever it holds.
 ///
 /// Everything that is not as [`write_record`] wrote it is found: each byte of the file is in a
-/// record, in damage or in the torn tail. Payloads are checked against their CRC and not decoded.
+/// record, in damage, in the torn tail or in the room at the end. Payloads are checked against their CRC and not decoded.
 pub fn scan(bytes: &[u8]) -> Scan<'_> {
     Scan {
         bytes,
@@ -352,8 +361,13 @@ impl<'a> Iterator for Scan<'a> {
     type Item = Found<'a>;
 
     fn next(&mut self) -> Option<Found<'a>> {
-        if self.at == self.bytes.len() {
+        let rest = &self.bytes[self.at..];
+        if rest.is_empty() {
             return None;
+        }
+        // Without anything before them they are no room, but a file that has lost all.
+        if self.at > 0 && rest.iter().all(|byte| *byte == 0) {
+            return Some(self.room());
         }
         Some(match read_whole(self.bytes, self.at) {
             Ok(whole) if whole.number != self.expected_number => self.out_of_order(whole.number),
@@ -394,12 +408,19 @@ impl<'a> Scan<'a> {
         }
     }
 
+    fn room(&mut self) -> Found<'a> {
+        let offset = std::mem::replace(&mut self.at, self.bytes.len());
+        Found::Room {
+            offset: offset as u64,
+            length: (self.at - offset) as u64,
+        }
+    }
+
     fn skip(&mut self, broken: &Broken) -> Found<'a> {
         let offset = self.at;
         let behind = self.behind(broken);
         let Some((next, number)) = self.find_whole(behind) else {
-            self.at = self.bytes.len();
-            return self.rest(offset, broken.why);
+            return self.rest(broken.why);
         };
         self.at = next;
         // Those that are missing are what is damaged; only going back is worth a word of its own.
@@ -412,15 +433,24 @@ impl<'a> Scan<'a> {
     }
 
     /// What is left where nothing whole was found.
-    fn rest(&self, offset: usize, why: DamageKind) -> Found<'a> {
-        let (offset, length) = (offset as u64, (self.bytes.len() - offset) as u64);
+    fn rest(&mut self, why: DamageKind) -> Found<'a> {
+        let rest = &self.bytes[self.at..];
+        let offset = self.at as u64;
         if self.is_patient() {
-            Found::TornTail { offset, length }
+            // Zeros at its end are the room that it was written into.
+            let last = rest.iter().rposition(|byte| *byte != 0);
+            let length = last.map_or(rest.len(), |last| last + 1);
+            self.at += length;
+            Found::TornTail {
+                offset,
+                length: length as u64,
+            }
         } else {
+            self.at += rest.len();
             // A torn tail will be cut, and not all of this was looked at.
             Found::Damage {
                 offset,
-                length,
+                length: rest.len() as u64,
                 why,
             }
         }

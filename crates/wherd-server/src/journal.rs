@@ -313,6 +313,9 @@ impl Worker {
             }
             self.turn();
             if is_last {
+                if let Some(writer) = &self.current {
+                    writer.give_back_room();
+                }
                 return;
             }
         }

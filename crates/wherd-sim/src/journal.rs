@@ -607,7 +607,9 @@ fn read(bytes: &[u8], replica: &mut Replica) -> Scanned {
                 }
             }
             Found::Damage { .. } => scanned.is_damaged = true,
-            Found::TornTail { offset, .. } => scanned.whole_bytes = offset as usize,
+            Found::TornTail { offset, .. } | Found::Room { offset, .. } => {
+                scanned.whole_bytes = scanned.whole_bytes.min(offset as usize);
+            }
         }
     }
     scanned

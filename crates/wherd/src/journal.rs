@@ -189,6 +189,7 @@ struct Summary<'a> {
     counters_reflected: &'a WireVector,
     damages_count: usize,
     torn_tail_bytes: u64,
+    room_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     entries: Option<Entries<'a>>,
 }
@@ -283,6 +284,7 @@ impl<'a> Summary<'a> {
             counters_reflected: &contents.counters_reflected,
             damages_count: contents.damage_count,
             torn_tail_bytes: contents.torn_tail_bytes,
+            room_bytes: contents.room_bytes,
             entries: None,
         }
     }
@@ -331,6 +333,13 @@ impl<'a> Summary<'a> {
             line(
                 "torn tail",
                 &format!("{} bytes: {help}", self.torn_tail_bytes),
+            );
+        }
+        if self.room_bytes > 0 {
+            let help = "zeros, for the next records";
+            line(
+                "room",
+                &format!("{}: {help}", size(self.room_bytes as usize)),
             );
         }
         text

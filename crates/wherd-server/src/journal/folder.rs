@@ -2,7 +2,8 @@
 
 use crate::journal::replay::{self, Replayed};
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Write as _};
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use wherd_core::Replica;
@@ -10,6 +11,10 @@ use wherd_proto::journal::{self, DamageKind, NotAJournal, Owner};
 
 /// How many files that were set aside are kept.
 const KEPT_ASIDE: usize = 3;
+/// How many zeros are written ahead of the records, and what a record has at the most that asks
+/// for them: where the file grows by much at once, they are not worth it.
+const ROOM_BYTES: usize = 256 << 10;
+const SMALL_RECORD_BYTES: usize = ROOM_BYTES / 8;
 
 /// Why a journal cannot be used. The server does not start, and no file was changed.
 #[derive(Debug, Error)]
@@ -175,10 +180,16 @@ fn check_owner(path: &Path, bytes: &[u8], us: &Owner) -> Result<(), JournalError
 }
 
 /// A journal file that is written to.
+///
+/// Behind its records it has *room*: zeros, so that a small record does not make the file longer. A
+/// flush of it is the record alone then, and not its place in the file system as well.
 pub(crate) struct Writer {
     file: File,
+    /// Where the records end.
     pub(crate) bytes_count: u64,
     records_count: u64,
+    /// Where the room ends, or less; `None` where the disk has none to spare.
+    room_end: Option<u64>,
 }
 
 impl Writer {
@@ -188,6 +199,7 @@ impl Writer {
             file: File::create(path)?,
             bytes_count: 0,
             records_count: 0,
+            room_end: Some(0),
         };
         let mut record = Vec::new();
         journal::write_owner(&mut record, owner, now_ms);
@@ -197,7 +209,7 @@ impl Writer {
 
     /// Goes on with a file behind the records that were replayed; what follows them is cut off.
     pub(crate) fn go_on(path: &Path, replayed: &Replayed) -> io::Result<Self> {
-        let file = OpenOptions::new().append(true).open(path)?;
+        let file = OpenOptions::new().write(true).open(path)?;
         if file.metadata()?.len() > replayed.end {
             file.set_len(replayed.end)?;
         }
@@ -205,6 +217,7 @@ impl Writer {
             file,
             bytes_count: replayed.end,
             records_count: replayed.last_number,
+            room_end: Some(0),
         })
     }
 
@@ -215,10 +228,31 @@ impl Writer {
 
     /// Appends one whole record.
     pub(crate) fn append(&mut self, record: &[u8]) -> io::Result<()> {
-        self.file.write_all(record)?;
+        self.file.write_all_at(record, self.bytes_count)?;
         self.bytes_count += record.len() as u64;
         self.records_count += 1;
+        let is_full = self.room_end.is_some_and(|end| end < self.bytes_count);
+        if is_full && record.len() <= SMALL_RECORD_BYTES {
+            self.room_end = self.make_room();
+        }
         Ok(())
+    }
+
+    /// Writes zeros behind the records; where they end. A disk that has no more gets back what it
+    /// took of them, and is not asked again.
+    fn make_room(&self) -> Option<u64> {
+        let made = self
+            .file
+            .write_all_at(&vec![0; ROOM_BYTES], self.bytes_count);
+        if made.is_err() {
+            self.give_back_room();
+        }
+        made.is_ok().then_some(self.bytes_count + ROOM_BYTES as u64)
+    }
+
+    /// Lets the file end with its records. The room does no harm where it stays.
+    pub(crate) fn give_back_room(&self) {
+        let _ = self.file.set_len(self.bytes_count);
     }
 
     /// Waits until all that was appended is on the disk.

@@ -50,6 +50,7 @@ pub(crate) fn replay(bytes: &[u8], replica: &mut Replica) -> Replayed {
                 why,
             }),
             Found::TornTail { offset, length } => replayed.torn_tail = Some((offset, length)),
+            Found::Room { .. } => {}
         }
     }
     if replayed.records_count == 0 {

@@ -31,6 +31,8 @@ pub(super) struct Contents<'a> {
     pub(super) counters_reflected: WireVector,
     pub(super) damage_count: usize,
     pub(super) torn_tail_bytes: u64,
+    /// Zeros at the end, for the next records.
+    pub(super) room_bytes: u64,
     /// The first [`MAX_PROBLEMS`], in the order of the file.
     pub(super) problems: Vec<Problem>,
 }
@@ -50,7 +52,7 @@ pub(super) struct Problem {
 pub(super) enum ProblemKind {
     /// With something whole behind it.
     Damage,
-    /// Up to the end of the file.
+    /// Up to the end of the file, or its room.
     TornTail,
 }
 
@@ -141,6 +143,7 @@ impl<'a> Contents<'a> {
                     let what = describe_tail(&bytes[offset as usize..]);
                     contents.add_problem(ProblemKind::TornTail, offset, length, what.to_owned());
                 }
+                Found::Room { length, .. } => contents.room_bytes = length,
             }
         }
         contents
@@ -231,9 +234,7 @@ impl<'a> Contents<'a> {
 }
 
 fn describe_tail(tail: &[u8]) -> &'static str {
-    if tail.iter().all(|byte| *byte == 0) {
-        "zeros"
-    } else if journal::is_record_begun(tail) {
+    if journal::is_record_begun(tail) {
         "a record that is not whole"
     } else {
         "no record"

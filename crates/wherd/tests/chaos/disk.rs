@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
+use wherd_proto::journal::Found;
 use wherd_sim::Random;
 
 use crate::herd::wait_for;
@@ -37,6 +38,15 @@ pub(crate) fn journal(data: &Path, server: &str) -> PathBuf {
     data.join(server).join("journal")
 }
 
+/// How many bytes of a journal's file are not room for the next records.
+pub(crate) fn records_bytes(bytes: &[u8]) -> usize {
+    let room = wherd_proto::journal::scan(bytes).find_map(|found| match found {
+        Found::Room { offset, .. } => Some(offset as usize),
+        _ => None,
+    });
+    room.unwrap_or(bytes.len())
+}
+
 /// Damages a server's journal; what was done to it.
 pub(crate) fn damage(
     data: &Path,
@@ -58,10 +68,9 @@ pub(crate) fn damage(
             Ok(format!("bits at {offsets:?} of {} bytes", bytes.len()))
         }
         Damage::Truncated => {
-            let file = OpenOptions::new().write(true).open(&path)?;
-            let length = file.metadata()?.len();
+            let length = records_bytes(&fs::read(&path)?) as u64;
             let rest = random.within(&(0..length));
-            file.set_len(rest)?;
+            OpenOptions::new().write(true).open(&path)?.set_len(rest)?;
             Ok(format!("{rest} of {length} bytes are left"))
         }
         Damage::Wiped => {
@@ -74,7 +83,7 @@ pub(crate) fn damage(
 /// What a disk that fails does to a server that runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failing {
-    /// The system call: `write` or `fdatasync`.
+    /// The system call: `pwrite64` or `fdatasync`.
     pub(crate) call: &'static str,
     /// What becomes of it: an error's name, or so many milliseconds more.
     pub(crate) how: How,
@@ -172,7 +181,7 @@ impl Drop for Injection {
 }
 
 /// Takes what a disk has of a running server when the power goes: all that is in the files when
-/// this begins, a part of what is written meanwhile, and then perhaps zeros, or nothing.
+/// this begins, a part of what is written meanwhile, and then the room, other zeros, or nothing.
 ///
 /// # Errors
 /// When there is no journal.
@@ -194,16 +203,20 @@ pub(crate) fn take_image(
             Err(error) if error.kind() == io::ErrorKind::NotFound && !told.is_empty() => continue,
             Err(error) => return Err(error),
         };
+        let mut read = || {
+            let mut bytes = Vec::new();
+            file.seek(SeekFrom::Start(0))?;
+            file.read_to_end(&mut bytes).map(|_| bytes)
+        };
         // Whatever was acknowledged before is within this.
-        let kept = file.metadata()?.len() as usize;
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes)?;
-        let written = bytes.len();
-        bytes.truncate(kept + random.below(written - kept + 1));
-        let zeros = if random.chance(300) {
-            random.below(10_000)
-        } else {
-            0
+        let kept = records_bytes(&read()?);
+        let mut bytes = read()?;
+        let (written, length) = (records_bytes(&bytes), bytes.len());
+        bytes.truncate(kept + random.below(written.saturating_sub(kept) + 1));
+        let zeros = match random.below(3) {
+            0 => length - bytes.len(),
+            1 => random.below(10_000),
+            _ => 0,
         };
         bytes.resize(bytes.len() + zeros, 0);
         let copy = image

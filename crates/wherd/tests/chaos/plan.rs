@@ -80,9 +80,9 @@ impl Kind {
             Self::Stop(_) => "SIGTERM",
             Self::Pause(_) => "SIGSTOP",
             Self::Disk(_, failing, _) => match (failing.how, failing.call) {
-                (How::Error("EIO"), "write") => "EIO of write",
+                (How::Error("EIO"), "pwrite64") => "EIO of write",
                 (How::Error("EIO"), _) => "EIO of fdatasync",
-                (How::Error(_), "write") => "ENOSPC of write",
+                (How::Error(_), "pwrite64") => "ENOSPC of write",
                 (How::Error(_), _) => "ENOSPC of fdatasync",
                 (How::SlowMs(_), _) => "slow fdatasync",
             },
@@ -303,7 +303,7 @@ fn draw_kind(random: &mut Random, survivor: Option<usize>) -> Kind {
 }
 
 fn draw_failing(random: &mut Random) -> Failing {
-    let call = random.pick(&["write", "fdatasync"]);
+    let call = random.pick(&["pwrite64", "fdatasync"]);
     match random.below(3) {
         0 => Failing {
             call: "fdatasync",

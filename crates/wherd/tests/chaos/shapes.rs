@@ -174,7 +174,7 @@ pub(crate) fn fail_while_writing(options: &Options) -> Result<String, String> {
     let mut refused_count = 0;
     for number in 0..options.times(6, 60) {
         let failing = Failing {
-            call: "write",
+            call: "pwrite64",
             how: How::Error(random.pick(&["EIO", "ENOSPC"])),
         };
         let pid = hill.pid().expect("it runs");
@@ -355,7 +355,7 @@ pub(crate) fn watch_the_flush(options: &Options) -> Result<String, String> {
         trial.folder().join("trace"),
         trial.folder().join("strace.err"),
     );
-    let calls = "trace=write,fdatasync,fsync,sendto,writev";
+    let calls = "trace=write,pwrite64,fdatasync,fsync,sendto,writev";
     let strace = Command::new("strace")
         .args(["-f", "-y", "-s", "100000", "-e", calls, "-p", &pid, "-o"])
         .arg(&trace)

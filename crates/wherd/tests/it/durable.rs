@@ -1,11 +1,10 @@
 //! What is acknowledged is there after a crash, and a disk that fails is told.
 
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use wherd_proto::journal;
+use wherd_proto::journal::{self, Found};
 
 use crate::herd::{Herd, Setup, Stop, now_text, program, wait_for, wait_until};
 
@@ -16,6 +15,19 @@ fn journal_of(herd: &Herd, server: &str) -> PathBuf {
         .join("wherd-data")
         .join(server)
         .join("journal")
+}
+
+/// What a journal's file has before the zeros that the next records are written into, and how many
+/// these are.
+fn read_journal(path: &Path) -> (Vec<u8>, usize) {
+    let mut bytes = fs::read(path).expect("a journal");
+    let room = journal::scan(&bytes).find_map(|found| match found {
+        Found::Room { length, .. } => Some(length as usize),
+        _ => None,
+    });
+    let room = room.unwrap_or(0);
+    bytes.truncate(bytes.len() - room);
+    (bytes, room)
 }
 
 /// Reports as many clients to a server, each line after the answer to the one before it; the
@@ -76,6 +88,8 @@ fn a_stop_keeps_everything_too() {
     let mut herd = Setup::lonely().acknowledging("memory").start();
     let answers = report_all(&herd, "Hill", 20);
     herd.stop("Hill", Stop::Asked);
+    let (_, room) = read_journal(&journal_of(&herd, "Hill"));
+    assert_eq!(room, 0, "a file at rest ends with its records");
     herd.restart("Hill");
     check_all(&herd, "Hill", &answers);
 }
@@ -86,16 +100,14 @@ fn a_tail_that_a_crash_tore_is_cut() {
     let answers = report_all(&herd, "Hill", 10);
     herd.stop("Hill", Stop::Killed);
     let path = journal_of(&herd, "Hill");
-    let length = fs::metadata(&path).expect("a journal").len();
-    let mut file = fs::OpenOptions::new()
-        .append(true)
-        .open(&path)
-        .expect("a journal");
-    file.write_all(b"\x8aWHERD\r\n\x01\x02torn")
-        .expect("written");
+    let (records, room) = read_journal(&path);
+    assert!(room > 0, "there are zeros to write into");
+    let torn = b"\x8aWHERD\r\n\x01\x02torn";
+    let bytes = [&records[..], torn, &vec![0; room - torn.len()]].concat();
+    fs::write(&path, bytes).expect("written");
     herd.restart("Hill");
-    let offset = format!("offset={length}");
-    herd.server("Hill").wait_for_log(&["journal.torn", &offset]);
+    let told = format!("offset={} bytes={}", records.len(), torn.len());
+    herd.server("Hill").wait_for_log(&["journal.torn", &told]);
     check_all(&herd, "Hill", &answers);
     // What comes after the cut is found again.
     herd.server("Hill").iamat("plum", "+1-2", "5");
@@ -113,7 +125,7 @@ fn damage_in_the_middle_is_told_set_aside_and_refetched() {
     herd.stop("Hill", Stop::Killed);
     let path = journal_of(&herd, "Hill");
     let mut bytes = fs::read(&path).expect("a journal");
-    let middle = bytes.len() / 2;
+    let middle = read_journal(&path).0.len() / 2;
     bytes[middle] ^= 4;
     fs::write(&path, &bytes).expect("written");
     herd.restart("Hill");

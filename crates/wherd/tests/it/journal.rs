@@ -173,6 +173,7 @@ fn programs_are_told_the_same() {
         "counters_reflected": {},
         "damages_count": 0,
         "torn_tail_bytes": 0,
+        "room_bytes": 0,
         "entries": null,
     });
     assert_eq!(told, expected);
@@ -282,7 +283,8 @@ fn programs_are_told_of_each_damaged_place() {
     let mut journal = sound();
     let (third, third_length) = journal.place(3);
     journal.bytes[third + 60] ^= 1;
-    journal.bytes.extend_from_slice(&[0; 100]);
+    journal.bytes.extend_from_slice(&[1; 60]);
+    journal.bytes.extend_from_slice(&[0; 40]);
     let tail = journal.bytes.len() - 100;
     let told = printed(&journal.bytes, &["verify", "--json"], 1);
     let told: serde_json::Value = serde_json::from_str(&told).expect("JSON");
@@ -300,7 +302,7 @@ fn programs_are_told_of_each_damaged_place() {
                 "length": third_length,
                 "what": "the payload of record 3 is not as it was written",
             },
-            {"kind": "torn-tail", "offset": tail, "length": 100, "what": "zeros"},
+            {"kind": "torn-tail", "offset": tail, "length": 60, "what": "no record"},
         ],
     });
     assert_eq!(told, expected);
@@ -310,7 +312,8 @@ fn programs_are_told_of_each_damaged_place() {
         told.contains("damaged    1 places: `wherd journal verify`"),
         "{told}"
     );
-    assert!(told.contains("torn tail  100 bytes: "), "{told}");
+    assert!(told.contains("torn tail  60 bytes: "), "{told}");
+    assert!(told.contains("room       40 bytes: "), "{told}");
 }
 
 #[test]
