@@ -33,9 +33,6 @@ const THREE_BYTES: usize = 1 << 24;
 pub(crate) const GROUP: usize = 16;
 /// So many clients are near anyway: they fit into a processor's second cache.
 const NEAR_COUNT: usize = 5000;
-/// How many entries the digest may lack: they are hashed in one turn, which is some tenths of a
-/// millisecond.
-const UNSUMMED_LIMIT: usize = 4096;
 /// Room that is free for other lengths than those that are wanted is given back beyond this, and
 /// beyond what is taken.
 const MAX_FREE_BYTES: usize = 1 << 20;
@@ -125,13 +122,26 @@ pub(crate) enum Merge {
     Older(ClientIndex),
 }
 
-/// Entries that the digest does not have: who reports often is hashed when a digest is asked for,
-/// and not at each report.
+/// Entries that the digest does not have. Of few clients each may be: who reports often is hashed
+/// when a digest is asked for, and not at each report. Of many none is: hardly one of them would be hashed
+/// less often, and each would be looked for once more, far away.
 #[derive(Default)]
 struct Unsummed {
     places: Vec<u32>,
     /// Whether a place is among them.
     members: Bits,
+}
+
+impl Unsummed {
+    /// Whether it was not among them.
+    fn add(&mut self, place: u32) -> bool {
+        let is_new = !self.members.has(place);
+        if is_new {
+            self.members.set(place);
+            self.places.push(place);
+        }
+        is_new
+    }
 }
 
 /// The entries, one for each client.
@@ -326,7 +336,11 @@ impl Entries {
                 place as u32
             }
         };
-        self.sum_later(place, origins);
+        let new_hash = hash_entry(origins, origin, update);
+        self.digest.replace(update.at.client(), 0, new_hash);
+        if self.count() > NEAR_COUNT {
+            self.sum_up(origins);
+        }
         if self.by_client.len() == self.by_client.capacity() {
             self.grow();
         } else {
@@ -381,10 +395,12 @@ impl Entries {
         let location = self.locations[client.0 as usize];
         let held = Entry::of(self.records.from(location));
         let (old_bytes, new_bytes) = (held.0.len(), record_bytes(update));
-        if !self.unsummed.members.has(client.0) {
-            let old_hash = held.hash(origins);
-            self.digest.replace(update.at.client(), old_hash, 0);
-            self.sum_later(client.0, origins);
+        if self.count() > NEAR_COUNT {
+            let (old_hash, new_hash) = (held.hash(origins), hash_entry(origins, origin, update));
+            self.digest.replace(update.at.client(), old_hash, new_hash);
+        } else if self.unsummed.add(client.0) {
+            self.digest
+                .replace(update.at.client(), held.hash(origins), 0);
         }
         self.uncount(location);
         if Slab::is_same_room(old_bytes, new_bytes) {
@@ -396,15 +412,6 @@ impl Entries {
             self.locations[client.0 as usize] = location;
             self.give_back_memory();
         }
-    }
-
-    /// The digest does not have the entry at this place from here on.
-    fn sum_later(&mut self, place: u32, origins: &Origins) {
-        if self.unsummed.places.len() >= UNSUMMED_LIMIT {
-            self.sum_up(origins);
-        }
-        self.unsummed.members.set(place);
-        self.unsummed.places.push(place);
     }
 
     /// Writes a record where there is room for it, and counts it.
