@@ -13,7 +13,8 @@ pub(crate) struct Decimal<'a> {
 impl<'a> Decimal<'a> {
     /// Splits the one off that `text` begins with; `None` where there are no digits, or none behind
     /// a point.
-    #[inline]
+    // Always, here and below: what the caller does not look at is not even computed.
+    #[inline(always)]
     pub(crate) fn split(text: &'a [u8]) -> Option<(Self, &'a [u8])> {
         let (whole, rest) = Digits::split(text);
         let (is_one, (fraction, rest)) = match rest.split_first() {
@@ -37,7 +38,7 @@ pub(crate) struct Digits<'a> {
 
 impl<'a> Digits<'a> {
     /// Splits them off `text`; there may be none.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn split(text: &'a [u8]) -> (Self, &'a [u8]) {
         let (first_eight, mut count) = leading(text);
         let mut more = count;
@@ -83,18 +84,25 @@ impl<'a> Digits<'a> {
 }
 
 /// The number that the first digits of `text` spell, eight at the most, and how many these are.
-#[inline]
+#[inline(always)]
 fn leading(text: &[u8]) -> (u32, usize) {
-    let word = text.first_chunk().copied().unwrap_or_else(|| {
-        let mut padded = [0; 8];
-        padded[..text.len()].copy_from_slice(text);
-        padded
-    });
-    let word = u64::from_le_bytes(word);
+    let Some(word) = text.first_chunk() else {
+        return leading_of_few(text);
+    };
+    let word = u64::from_le_bytes(*word);
     let count = other_bytes(word).trailing_zeros() / 8;
     // The digits move to the end of the word, and zeros come in before them.
     let digits = word.checked_shl(64 - 8 * count).unwrap_or(0);
     (number_of_eight(digits), count as usize)
+}
+
+/// The same of a text that has no eight bytes.
+fn leading_of_few(text: &[u8]) -> (u32, usize) {
+    let digits = text.iter().map(|byte| byte.wrapping_sub(b'0'));
+    let digits = digits.take_while(|digit| *digit <= 9);
+    digits.fold((0, 0), |(number, count), digit| {
+        (number * 10 + u32::from(digit), count + 1)
+    })
 }
 
 /// The highest bit of each byte of a word that is no digit.

@@ -97,10 +97,8 @@ impl std::fmt::Display for Origin {
 pub struct Report<'a> {
     /// Who, byte for byte.
     pub client: &'a [u8],
-    /// Where, as the client wrote it.
+    /// Where, as the client wrote it: [`Position::parse`] reads it.
     pub position_text: &'a [u8],
-    /// Where.
-    pub position: Position,
     /// When, as the client wrote it.
     pub time_text: &'a [u8],
     /// When, by the client's own clock.
@@ -140,7 +138,7 @@ impl<'a> AtText<'a> {
         let rest = &rest[1..];
         let time = match rest.strip_prefix(FORGOTTEN) {
             Some(time) if time.starts_with(b" ") => time,
-            _ => Position::split(rest).ok()?.1,
+            _ => Position::skip(rest).ok()?,
         };
         let is_whole = is_text && Timestamp::parse(time.strip_prefix(b" ")?).is_ok();
         is_whole.then(|| Self::from_parts(bytes, skew.len() as u8, client.len() as u8))

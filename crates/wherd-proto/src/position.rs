@@ -1,12 +1,10 @@
 //! Positions: ISO 6709 decimal degrees, text to integers and back.
 
-use crate::digits::Decimal;
+use crate::digits::{Decimal, Digits};
 use thiserror::Error;
 
 /// Units of [`Position`] in one degree: a unit is about 11 mm on the ground.
 const UNITS_PER_DEGREE: i32 = 10_000_000;
-/// How many digits of a fraction a unit keeps.
-const FRACTION_DIGITS: usize = 7;
 
 /// A point on the earth (WGS 84), in integers of 1e-7 degree.
 ///
@@ -73,13 +71,20 @@ impl Position {
 
     /// Reads the position that `text` begins with, and what follows it.
     pub(crate) fn split(text: &[u8]) -> Result<(Self, &[u8]), PositionError> {
-        let (latitude_e7, rest) = parse_angle(text, 90)?;
-        let (longitude_e7, rest) = parse_angle(rest, 180)?;
+        let (latitude, rest) = Angle::split(text, 90)?;
+        let (longitude, rest) = Angle::split(rest, 180)?;
         let position = Self {
-            latitude_e7,
-            longitude_e7,
+            latitude_e7: latitude.e7(),
+            longitude_e7: longitude.e7(),
         };
         Ok((position, rest))
+    }
+
+    /// What follows the position that `text` begins with.
+    pub(crate) fn skip(text: &[u8]) -> Result<&[u8], PositionError> {
+        let (_, rest) = Angle::split(text, 90)?;
+        let (_, rest) = Angle::split(rest, 180)?;
+        Ok(rest)
     }
 
     /// Latitude in units of 1e-7 degree, north positive.
@@ -122,26 +127,45 @@ impl std::fmt::Display for Position {
     }
 }
 
-/// Reads one signed angle off the front of `text`: its units and what follows it.
-fn parse_angle(text: &[u8], max_degrees: u64) -> Result<(i32, &[u8]), PositionError> {
-    let (is_negative, digits) = match text.split_first() {
-        Some((b'+', rest)) => (false, rest),
-        Some((b'-', rest)) => (true, rest),
-        _ => return Err(PositionError::Malformed),
-    };
-    let (Decimal { whole, fraction }, rest) =
-        Decimal::split(digits).ok_or(PositionError::Malformed)?;
-    // Any number of leading zeros is fine, any number of other digits out of range.
-    let degrees = whole.value();
-    let units = fraction.first_eight_padded() / 10;
-    let finer = fraction.text.get(FRACTION_DIGITS..).unwrap_or_default();
-    let is_more = units > 0 || finer.iter().any(|digit| *digit != b'0');
-    if degrees > max_degrees || (degrees == max_degrees && is_more) {
-        return Err(PositionError::OutOfRange);
+/// A signed angle, within its range.
+struct Angle<'a> {
+    is_negative: bool,
+    degrees: u64,
+    fraction: Digits<'a>,
+}
+
+impl<'a> Angle<'a> {
+    /// Reads the one that `text` begins with, and what follows it.
+    #[inline(always)]
+    fn split(text: &'a [u8], max_degrees: u64) -> Result<(Self, &'a [u8]), PositionError> {
+        let (is_negative, digits) = match text.split_first() {
+            Some((b'+', rest)) => (false, rest),
+            Some((b'-', rest)) => (true, rest),
+            _ => return Err(PositionError::Malformed),
+        };
+        let (Decimal { whole, fraction }, rest) =
+            Decimal::split(digits).ok_or(PositionError::Malformed)?;
+        // Any number of leading zeros is fine, any number of other digits out of range.
+        let degrees = whole.value();
+        let is_more = || fraction.text.iter().any(|digit| *digit != b'0');
+        if degrees > max_degrees || (degrees == max_degrees && is_more()) {
+            return Err(PositionError::OutOfRange);
+        }
+        let angle = Self {
+            is_negative,
+            degrees,
+            fraction,
+        };
+        Ok((angle, rest))
     }
-    // At most 180e7 + 9_999_999: no overflow.
-    let units = degrees as i32 * UNITS_PER_DEGREE + units as i32;
-    Ok((if is_negative { -units } else { units }, rest))
+
+    /// In units of 1e-7 degree; digits that are finer are dropped.
+    fn e7(&self) -> i32 {
+        let units = self.fraction.first_eight_padded() / 10;
+        // At most 180e7 + 9_999_999: no overflow.
+        let units = self.degrees as i32 * UNITS_PER_DEGREE + units as i32;
+        if self.is_negative { -units } else { units }
+    }
 }
 
 #[cfg(test)]

@@ -100,10 +100,10 @@ impl<'a> Request<'a> {
             return Err(RequestError::ClientIdTooLong);
         }
         Ok(if command == b"IAMAT" {
+            Position::parse(third)?;
             Self::IAmAt(Report {
                 client,
                 position_text: third,
-                position: Position::parse(third)?,
                 time_text: fourth,
                 reported_at: Timestamp::parse(fourth)?,
                 operands: None,
@@ -126,13 +126,12 @@ fn parse_plain_report(line: &[u8]) -> Option<Report<'_>> {
     let operands = line.strip_prefix(b"IAMAT ")?;
     let (client, rest) = operands.split_at(first_low_byte(operands)?);
     let rest = rest.strip_prefix(b" ")?;
-    let (position, after) = Position::split(rest).ok()?;
+    let after = Position::skip(rest).ok()?;
     let time_text = after.strip_prefix(b" ")?;
     let is_plain = (1..=MAX_CLIENT_ID_BYTES).contains(&client.len());
     is_plain.then_some(Report {
         client,
         position_text: &rest[..rest.len() - after.len()],
-        position,
         time_text,
         reported_at: Timestamp::parse(time_text).ok()?,
         operands: Some(operands),
@@ -235,7 +234,6 @@ mod tests {
         };
         assert_eq!(report.client, b"kiwi.cs.ucla.edu");
         assert_eq!(report.position_text, b"+34.068930-118.445127");
-        assert_eq!(report.position.latitude_e7(), 340_689_300);
         assert_eq!(report.time_text, b"1621464827.959498503");
         assert_eq!(report.operands, Some(&line[b"IAMAT ".len()..]));
         assert_eq!(

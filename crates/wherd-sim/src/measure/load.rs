@@ -4,7 +4,7 @@ use super::{Load, Votes};
 use crate::random::Random;
 use std::io::Write as _;
 use wherd_core::{Effect, Outcome, Replica, Vote};
-use wherd_proto::{AtTexts, Position, Report, Timestamp};
+use wherd_proto::{AtTexts, Report, Timestamp};
 
 /// What all wall clocks show when a run begins.
 pub(super) const WALL_START_NS: u64 = 1_621_464_827_000_000_000;
@@ -15,7 +15,6 @@ const POSITION: &[u8] = b"+34.068930-118.445127";
 /// The clients, and the texts of the batch that is being reported.
 pub(super) struct Clients {
     load: Load,
-    position: Position,
     /// All IDs, one behind the other.
     ids: Vec<u8>,
     /// The time of each client's last report: the next is later.
@@ -37,7 +36,6 @@ impl Clients {
         Self {
             reported_at_ns: vec![0; load.client_count],
             load,
-            position: Position::parse(POSITION).expect("a position"),
             ids,
             batch: Vec::new(),
             times: Vec::new(),
@@ -85,7 +83,6 @@ impl Clients {
             .map(|((client, _), time)| Report {
                 client: &self.ids[*client as usize * ID_BYTES..][..ID_BYTES],
                 position_text: POSITION,
-                position: self.position,
                 time_text: time,
                 reported_at: Timestamp::parse(time).expect("a time"),
                 operands: None,
