@@ -24,10 +24,4 @@ impl Bits {
             *word &= !(1 << (index % 64));
         }
     }
-
-    pub(crate) fn take(&mut self, index: u32) -> bool {
-        let had = self.has(index);
-        self.unset(index);
-        had
-    }
 }

@@ -10,7 +10,6 @@
 //! comes out, every client that waited before it has been sent, at least as new. Only a COMMIT
 //! raises the other side's vector, all of it at once.
 
-use crate::bits::Bits;
 use crate::digest::{BucketSet, Digest};
 use crate::effect::Effect;
 use crate::entries::GROUP;
@@ -74,10 +73,7 @@ pub(crate) struct Queue {
     is_journal: bool,
     /// Clients in the order in which they came to wait, and at most one [`ROUND`].
     queue: VecDeque<u32>,
-    /// Clients that have a slot in the queue: at most one each, so that it is bounded.
-    queued: Bits,
-    /// Clients whose entry the other side is to get. A slot without this bit is passed over.
-    waiting: Bits,
+    marks: Marks,
     /// What waits for its time before it comes to wait in the queue.
     later: Later,
     /// What the round in the queue will commit.
@@ -134,8 +130,7 @@ impl Queue {
             lane,
             is_journal,
             queue: VecDeque::new(),
-            queued: Bits::default(),
-            waiting: Bits::default(),
+            marks: Marks::default(),
             later: Later::default(),
             round: None,
             catch_up: 0..catch_up as u32,
@@ -170,13 +165,11 @@ impl Queue {
 
     /// Makes a client wait; keeps its place where it waits already.
     pub(crate) fn mark(&mut self, place: u32) {
-        if self.waiting.has(place) && !is_mutant!(self.settings, QueueEachUpdate) {
-            return;
+        let before = self.marks.set(place, Marks::QUEUED | Marks::WAITING);
+        if before & Marks::LATER_WAITING != 0 {
+            self.marks.unset(place, Marks::LATER_WAITING);
         }
-        self.later.waiting.unset(place);
-        self.waiting.set(place);
-        if !self.queued.has(place) || is_mutant!(self.settings, QueueEachUpdate) {
-            self.queued.set(place);
+        if before & Marks::QUEUED == 0 || is_mutant!(self.settings, QueueEachUpdate) {
             self.queue.push_back(place);
         }
     }
@@ -184,12 +177,11 @@ impl Queue {
     /// Makes a client wait from some time on, unless the other side has it by then. Who waits
     /// already keeps its place.
     pub(crate) fn mark_later(&mut self, place: u32, at_ns: u64) {
-        if self.waiting.has(place) || is_mutant!(self.settings, OverlookLazy) {
+        if self.marks.has(place, Marks::WAITING) || is_mutant!(self.settings, OverlookLazy) {
             return;
         }
-        self.later.waiting.set(place);
-        if !self.later.queued.has(place) {
-            self.later.queued.set(place);
+        let later = Marks::LATER_QUEUED | Marks::LATER_WAITING;
+        if self.marks.set(place, later) & Marks::LATER_QUEUED == 0 {
             self.later.push(place, at_ns);
         }
     }
@@ -201,8 +193,8 @@ impl Queue {
                 self.queue.push_back(ROUND);
                 continue;
             }
-            self.later.queued.unset(slot);
-            if self.later.waiting.take(slot) {
+            let later = Marks::LATER_QUEUED | Marks::LATER_WAITING;
+            if self.marks.unset(slot, later) & Marks::LATER_WAITING != 0 {
                 self.mark(slot);
             }
         }
@@ -210,8 +202,8 @@ impl Queue {
 
     /// The other side sent this client's entry, as new as ours: it need not be sent back.
     pub(crate) fn clear(&mut self, place: u32) {
-        self.waiting.unset(place);
-        self.later.waiting.unset(place);
+        self.marks
+            .unset(place, Marks::WAITING | Marks::LATER_WAITING);
     }
 
     /// Queues a round where there is something to commit, unless one is queued (it will be
@@ -333,11 +325,11 @@ impl Queue {
 
     /// Whether a client is to wait later, unless the other side has it by then.
     pub(crate) fn is_later(&self, place: u32) -> bool {
-        self.later.waiting.has(place)
+        self.marks.has(place, Marks::LATER_WAITING)
     }
 
     pub(crate) fn is_waiting(&self, place: u32) -> bool {
-        self.waiting.has(place) || self.catch_up.contains(&place)
+        self.marks.has(place, Marks::WAITING) || self.catch_up.contains(&place)
     }
 
     /// How many clients wait, and how many entries catch-up has still to look at.
@@ -480,8 +472,8 @@ impl Queue {
             }
             near_count -= 1;
             self.queue.pop_front();
-            self.queued.unset(slot);
-            if self.waiting.take(slot) {
+            let before = self.marks.unset(slot, Marks::QUEUED | Marks::WAITING);
+            if before & Marks::WAITING != 0 {
                 bytes += self.offer(slot, source, &mut batch, effects);
             }
         }
@@ -491,8 +483,8 @@ impl Queue {
             && let Some(slot) = self.catch_up.next()
         {
             *steps -= 1;
-            self.later.waiting.unset(slot);
-            if !self.waiting.has(slot) {
+            let before = self.marks.unset(slot, Marks::LATER_WAITING);
+            if before & Marks::WAITING == 0 {
                 bytes += self.offer(slot, source, &mut batch, effects);
             }
         }
@@ -574,8 +566,6 @@ impl Queue {
 struct Later {
     /// Slots as in the queue, in the order of their times.
     slots: VecDeque<(u32, u64)>,
-    queued: Bits,
-    waiting: Bits,
 }
 
 impl Later {
@@ -601,5 +591,53 @@ impl Later {
 
     fn due_at_ns(&self) -> Option<u64> {
         self.slots.front().map(|(_, at_ns)| *at_ns)
+    }
+}
+
+/// What is known of each client that a queue was told of: four bits, sixteen clients to a word.
+#[derive(Default)]
+struct Marks(Vec<u64>);
+
+impl Marks {
+    /// It has a slot in the queue: at most one, so that the queue is bounded.
+    const QUEUED: u64 = 1;
+    /// The other side is to get its entry. A slot of one that is not is passed over.
+    const WAITING: u64 = 2;
+    /// The same two of those that wait for their time.
+    const LATER_QUEUED: u64 = 4;
+    const LATER_WAITING: u64 = 8;
+
+    /// Which word, and where in it.
+    const fn at(client: u32) -> (usize, u32) {
+        (client as usize / 16, client % 16 * 4)
+    }
+
+    fn has(&self, client: u32, mark: u64) -> bool {
+        let (word, shift) = Self::at(client);
+        self.0
+            .get(word)
+            .is_some_and(|word| word >> shift & mark != 0)
+    }
+
+    /// Sets some; what there was before.
+    fn set(&mut self, client: u32, marks: u64) -> u64 {
+        let (word, shift) = Self::at(client);
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        let before = self.0[word];
+        self.0[word] = before | marks << shift;
+        before >> shift
+    }
+
+    /// Removes some; what there was before.
+    fn unset(&mut self, client: u32, marks: u64) -> u64 {
+        let (word, shift) = Self::at(client);
+        let Some(word) = self.0.get_mut(word) else {
+            return 0;
+        };
+        let before = *word;
+        *word = before & !(marks << shift);
+        before >> shift
     }
 }
