@@ -14,7 +14,8 @@ use wherd_proto::Position;
 /// Half of the side of a point's viewport, in units of 1e-8 degree: Google's spans 0.00269966°.
 const VIEWPORT_HALF_E8: i64 = 134_983;
 /// Units of 1e-8 in one.
-const E8: f64 = 1e8;
+const UNITS: u64 = 100_000_000;
+const E8: f64 = UNITS as f64;
 
 /// What came of a search, in Google's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -477,7 +478,7 @@ impl Json<'_> {
 fn write_degrees(out: &mut Vec<u8>, degrees: f64) {
     let scaled = degrees * E8;
     let number_e8 = (scaled + 0.5_f64.copysign(scaled)) as i64;
-    // Most have at most eight decimals, and integers are written in a quarter of the time.
+    // Most have at most eight decimals, and integers are written in a fraction of the time.
     if scaled.abs() < 1e15 && number_e8 as f64 / E8 == degrees {
         write_e8(out, number_e8);
     } else {
@@ -487,34 +488,20 @@ fn write_degrees(out: &mut Vec<u8>, degrees: f64) {
 
 /// Appends a number of units of 1e-8 without needless zeros: `-118.445127`, `34`.
 fn write_e8(out: &mut Vec<u8>, number_e8: i64) {
-    let mut buffer = [0; 20];
+    let mut buffer = itoa::Buffer::new();
     if number_e8 < 0 {
         out.push(b'-');
     }
     let magnitude = number_e8.unsigned_abs();
-    out.extend_from_slice(decimal(magnitude / 100_000_000, 1, &mut buffer));
-    let fraction = magnitude % 100_000_000;
+    out.extend_from_slice(buffer.format(magnitude / UNITS).as_bytes());
+    let fraction = magnitude % UNITS;
     if fraction > 0 {
-        let digits = decimal(fraction, 8, &mut buffer);
-        let zeros = digits
-            .iter()
-            .rev()
-            .take_while(|digit| **digit == b'0')
-            .count();
-        out.push(b'.');
-        out.extend_from_slice(&digits[..digits.len() - zeros]);
+        // Nine digits: the first, a one, keeps the zeros behind it, and gives way to the point.
+        let point = out.len();
+        let digits = buffer.format((UNITS + fraction) as u32);
+        out.extend_from_slice(digits.trim_end_matches('0').as_bytes());
+        out[point] = b'.';
     }
-}
-
-/// The digits of a number, at least `min_len` of them.
-fn decimal(number: u64, min_len: usize, buffer: &mut [u8; 20]) -> &[u8] {
-    let (mut rest, mut start) = (number, buffer.len());
-    while rest > 0 || buffer.len() - start < min_len {
-        start -= 1;
-        buffer[start] = b'0' + (rest % 10) as u8;
-        rest /= 10;
-    }
-    &buffer[start..]
 }
 
 /// Appends a text as it stands between the quotes of JSON.
