@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::thread;
 use std::time::Duration;
 
 use rustix::param::clock_ticks_per_second;
@@ -34,6 +35,21 @@ pub fn listeners(address: SocketAddr) -> Vec<u32> {
 #[must_use]
 pub fn connections_count(address: SocketAddr) -> usize {
     sockets(address, ESTABLISHED).len()
+}
+
+/// How many processors the machine has, whichever of them this process may use: the servers may
+/// use others.
+pub(crate) fn processors_count() -> usize {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    // One line for all, `cpu`, and one for each, `cpu0`.
+    let is_one = |line: &&str| {
+        let number = line.strip_prefix("cpu");
+        number.is_some_and(|number| number.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    match stat.lines().filter(is_one).count() {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        count => count,
+    }
 }
 
 /// The inodes of the sockets at an address of this machine that are in this state.

@@ -10,6 +10,7 @@ use hdrhistogram::serialization::interval_log::{IntervalLogWriterBuilder, Tag};
 use serde::Serialize;
 
 use crate::engine::{Options, Outcome, Pace, Tally, Watched, histogram};
+use crate::process;
 use crate::replies::Findings;
 use crate::schedule::Schedule;
 use crate::spread::Seen;
@@ -417,7 +418,7 @@ fn judge(busy: &[f64], late: &Latency, servers: &[ServerReport]) -> (bool, Optio
     let seen = servers.iter().filter_map(|server| server.cores);
     let serving: f64 = seen.clone().sum();
     let is_server_busy = seen.fold(0.0, f64::max) >= BUSY;
-    let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
+    let cores = process::processors_count() as f64;
     if busiest >= BUSY && !is_server_busy {
         let unseen = servers.iter().any(|server| server.cores.is_none());
         let servers = if unseen {

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Instant;
 
 use wherd_proto::journal::{self, Found};
 
@@ -326,4 +327,38 @@ fn without_a_journal_nothing_is_left() {
     herd.stop("Hill", Stop::Asked);
     herd.restart("Hill");
     assert_eq!(herd.server("Hill").status().clients_count, 0);
+}
+
+/// A server whose disk was lost, and whose neighbour has a million clients: how long it takes to
+/// have them, too, and then to have them again of its own journal. Both serve meanwhile.
+#[test]
+#[ignore = "a million clients; docs/performance.md has the command and the figures"]
+fn a_million_clients_are_caught_up() {
+    const CLIENTS: usize = 1_000_000;
+    let mut herd = Setup::of(&PAIR).acknowledging("memory").start();
+    let mut load = program(herd.folder());
+    load.arg("--config").arg(herd.config_file());
+    load.args(["bench", "--server", "Hill", "--yes", "--id-bytes", "20"]);
+    load.args(["--clients", &CLIENTS.to_string()]);
+    load.args(["--warm-up", "0", "--count", "1"]);
+    let loaded = load.stdout(Stdio::null()).status().expect("a load");
+    assert!(loaded.success());
+    let has_all = |herd: &Herd| {
+        let smith = herd.server("Smith");
+        smith.get("/readyz").0 == 200 && smith.metric("wherd_clients") as usize >= CLIENTS
+    };
+    wait_until("the first catch-up", || has_all(&herd));
+    let folder = journal_of(&herd, "Smith");
+    let folder = folder.parent().expect("a folder");
+    for is_lost in [true, false] {
+        herd.stop("Smith", Stop::Asked);
+        if is_lost {
+            fs::remove_dir_all(folder).expect("removed");
+        }
+        let began = Instant::now();
+        herd.restart("Smith");
+        wait_until("a server with all", || has_all(&herd));
+        let how = if is_lost { "neighbour" } else { "journal" };
+        eprintln!("all of a {how}: {:.2} s", began.elapsed().as_secs_f64());
+    }
 }
