@@ -36,6 +36,10 @@ const NEXT_BYTES: usize = 2 * CURRENT_BYTES;
 /// How long what nobody waits for may stay in memory: a flush for each update of a neighbour would
 /// keep the disk from those who do wait.
 const LAZY: Duration = Duration::from_millis(20);
+/// A buffer that grew for a burst or a compaction and was not used for this long is given back.
+const REST_AFTER: Duration = Duration::from_millis(100);
+/// A buffer of this size is kept.
+const SMALL_BUFFER_BYTES: usize = 2 * DRAIN_BYTES;
 /// How long it is from one compaction that was wanted to the next, at the least.
 const WANTED_INTERVAL: Duration = Duration::from_secs(1);
 /// A flush that takes longer is told by the readiness.
@@ -328,12 +332,14 @@ impl Worker {
         } else if self.next.is_some() {
             Instant::now()
         } else {
-            let alive_at = self.written_at + ALIVE_INTERVAL;
+            let mut deadline = self.written_at + ALIVE_INTERVAL;
             if self.is_compaction_wanted() {
-                self.rested_at().min(alive_at)
-            } else {
-                alive_at
+                deadline = deadline.min(self.rested_at());
             }
+            if self.buffer.capacity() > SMALL_BUFFER_BYTES {
+                deadline = deadline.min(Instant::now() + REST_AFTER);
+            }
+            deadline
         }
     }
 
@@ -372,6 +378,8 @@ impl Worker {
             self.journal.append(writer, &self.buffer)?;
             self.written_at = Instant::now();
             self.tell_flushed(|replica, effects| replica.journal_flushed(effects));
+        } else {
+            self.buffer.shrink_to(SMALL_BUFFER_BYTES);
         }
         if has_more {
             self.journal.want(Wanted::Now);
