@@ -122,9 +122,11 @@ pub(crate) enum Merge {
     Older(ClientIndex),
 }
 
-/// Entries that the digest does not have. Of few clients each may be: who reports often is hashed
-/// when a digest is asked for, and not at each report. Of many none is: hardly one of them would be hashed
-/// less often, and each would be looked for once more, far away.
+/// Entries that the digest does not have.
+///
+/// Of few clients each may be one: who reports often is hashed when a digest is asked for, and not
+/// at each report. Of many none is: hardly any of them would be hashed less often, and each would
+/// be looked for once more, far away.
 #[derive(Default)]
 struct Unsummed {
     places: Vec<u32>,

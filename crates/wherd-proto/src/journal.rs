@@ -1,8 +1,9 @@
 //! The journal's file format: whole records, one behind the other, and what else a file may hold.
 //!
 //! A server writes what it must not lose behind what a file has, a *record* at a time, and reads the
-//! file when it starts. Zeros at the end of the file are *room* for records to come. In between a crash may have torn the last record, and a disk may have
-//! changed any bit. So each record can be told from everything else by itself:
+//! file when it starts. Zeros at the end of the file are *room* for records to come. In between a
+//! crash may have torn the last record, and a disk may have changed any bit. So each record can be
+//! told from everything else by itself:
 //!
 //! | offset | bytes | what |
 //! |---|---|---|
@@ -335,7 +336,8 @@ pub fn batch_frames(payload: &[u8]) -> Result<Vec<Frame<'_>>, FrameError> {
 /// Reads a whole file, record by record, in time linear in its length whatever it holds.
 ///
 /// Everything that is not as [`write_record`] wrote it is found: each byte of the file is in a
-/// record, in damage, in the torn tail or in the room at the end. Payloads are checked against their CRC and not decoded.
+/// record, in damage, in the torn tail or in the room at the end. Payloads are checked against their
+/// CRC and not decoded.
 pub fn scan(bytes: &[u8]) -> Scan<'_> {
     Scan {
         bytes,

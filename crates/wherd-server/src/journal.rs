@@ -36,7 +36,8 @@ const NEXT_BYTES: usize = 2 * CURRENT_BYTES;
 /// How long what nobody waits for may stay in memory: a flush for each update of a neighbour would
 /// keep the disk from those who do wait.
 const LAZY: Duration = Duration::from_millis(20);
-/// A buffer that grew for a burst or a compaction and was not used for this long is given back.
+/// A buffer that grew for a burst or a compaction is given back when less is written, or after so long
+/// without any.
 const REST_AFTER: Duration = Duration::from_millis(100);
 /// A buffer of this size is kept.
 const SMALL_BUFFER_BYTES: usize = 2 * DRAIN_BYTES;
@@ -378,7 +379,8 @@ impl Worker {
             self.journal.append(writer, &self.buffer)?;
             self.written_at = Instant::now();
             self.tell_flushed(|replica, effects| replica.journal_flushed(effects));
-        } else {
+        }
+        if self.buffer.len() <= SMALL_BUFFER_BYTES {
             self.buffer.shrink_to(SMALL_BUFFER_BYTES);
         }
         if has_more {
