@@ -31,6 +31,9 @@ const MAX_WAITING_BYTES: usize = 16 << 20;
 const MAX_WAITING_EVENT_BYTES: usize = 1 << 20;
 /// How long lines are collected before they are written together.
 const COLLECT: Duration = Duration::from_millis(20);
+/// Budgets are so many lines for this long, handed out in as many parts as there are turns of the
+/// writing thread: all at once would be written at once by who has a million lines a second, and
+/// its clients would wait for that.
 const BUDGET_PERIOD: Duration = Duration::from_secs(1);
 /// How much of a value from outside is shown. A line of a client may be eight times as long, and
 /// escaped four times longer still: at 20,000 lines a second that is more than a disk takes.
@@ -129,7 +132,7 @@ struct Shared {
     terminal: Arc<Terminal>,
     waiting: Mutex<Waiting>,
     has_lines: Condvar,
-    /// Traffic lines that may still be written in this second; `i64::MAX / 2`: any number.
+    /// Traffic lines that may be written, at most those of a second; `i64::MAX / 2`: any number.
     budget: AtomicI64,
     /// The same for lines about connections.
     connection_budget: AtomicI64,
@@ -293,23 +296,46 @@ impl Shared {
         }
         self.lock().format = config.format;
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config.clone();
-        self.begin_period();
+        for (budget, lines) in self.budgets() {
+            budget.store(lines, Ordering::Relaxed);
+        }
     }
 
-    /// Traffic and connections may be written again, where lines of their level are at all.
-    fn begin_period(&self) {
+    /// What is left of each budget, and what it is in a period: nothing where lines of the level of
+    /// traffic are not written at all.
+    fn budgets(&self) -> [(&AtomicI64, i64); 2] {
         let config = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        let per_second = |lines: u64| match i64::try_from(lines) {
+        let per_period = |lines: u64| match i64::try_from(lines) {
             _ if self.level.load(Ordering::Relaxed) > Level::Info as u8 => 0,
             Ok(lines) if !self.is_complete => lines,
             _ => i64::MAX / 2,
         };
-        for (budget, lines) in [
-            (&self.budget, config.traffic_lines_per_second),
-            (&self.connection_budget, config.connection_lines_per_second),
-        ] {
-            budget.store(per_second(lines), Ordering::Relaxed);
+        [
+            (&self.budget, per_period(config.traffic_lines_per_second)),
+            (
+                &self.connection_budget,
+                per_period(config.connection_lines_per_second),
+            ),
+        ]
+    }
+
+    /// Adds to each budget what a part of a period gives, which lasts from one time of it to another;
+    /// whether all are whole. What nobody uses is kept, up to that of a period.
+    fn refill(&self, from: Duration, to: Duration) -> bool {
+        let mut are_whole = true;
+        for (budget, lines) in self.budgets() {
+            // Of the whole until then, so that what is less than a line now is one later.
+            let until = |time: Duration| {
+                let lines = lines as u128 * time.as_nanos() / BUDGET_PERIOD.as_nanos();
+                lines as i64
+            };
+            let more = until(to) - until(from);
+            let add = |left: i64| Some(left.max(0).saturating_add(more).min(lines));
+            let (order, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+            let before = budget.fetch_update(order, fetch, add).unwrap_or_default();
+            are_whole &= add(before) == Some(lines);
         }
+        are_whole
     }
 
     fn push(&self, name: &str, fields: Fields<'_>) {
@@ -344,11 +370,14 @@ impl Shared {
     /// The writing thread: until the log is closed and all is written.
     fn write_out(&self, mut file: RotatedFile) {
         let (mut lines, mut period_began) = (Vec::new(), Instant::now());
+        let (mut refilled, mut are_whole) = (Duration::ZERO, true);
         loop {
             let is_closed = {
                 let mut waiting = self.lock();
                 if waiting.lines.is_empty() && !waiting.is_closed {
-                    let waited = self.has_lines.wait_timeout(waiting, BUDGET_PERIOD);
+                    // Who has no budget brings no lines.
+                    let longest = if are_whole { BUDGET_PERIOD } else { COLLECT };
+                    let waited = self.has_lines.wait_timeout(waiting, longest);
                     waiting = waited.unwrap_or_else(PoisonError::into_inner).0;
                 }
                 std::mem::swap(&mut waiting.lines, &mut lines);
@@ -357,9 +386,11 @@ impl Shared {
             file.configure(&self.config.lock().unwrap_or_else(PoisonError::into_inner));
             file.write(&lines);
             lines.clear();
-            if period_began.elapsed() >= BUDGET_PERIOD || is_closed {
-                period_began = Instant::now();
-                self.begin_period();
+            let passed = period_began.elapsed().min(BUDGET_PERIOD);
+            are_whole = self.refill(refilled, passed);
+            refilled = passed;
+            if passed == BUDGET_PERIOD || is_closed {
+                (period_began, refilled) = (Instant::now(), Duration::ZERO);
                 self.sum_up();
             }
             if !is_closed {
@@ -779,6 +810,39 @@ mod tests {
             "{text}"
         );
         assert!(text.contains(" an.event\n"), "events have no budget");
+    }
+
+    #[test]
+    fn a_budget_comes_back_in_parts() {
+        let dir = tempfile::tempdir().expect("a folder");
+        let log = Log::open("Hill", &config(dir.path(), 0), false).expect("a log");
+        // Its own thread would add to it, too.
+        log.close();
+        let shared = &log.shared;
+        let refill = |from_ms, to_ms| {
+            let [from, to] = [from_ms, to_ms].map(Duration::from_millis);
+            let is_whole = shared.refill(from, to);
+            (shared.budget.load(Ordering::Relaxed), is_whole)
+        };
+        let with = |lines| {
+            shared.configure(&config(dir.path(), lines));
+            shared.budget.store(-3, Ordering::Relaxed);
+        };
+        with(1000);
+        assert_eq!(refill(0, 20), (20, false));
+        assert_eq!(refill(20, 50), (50, false));
+        assert_eq!(refill(50, 1000), (1000, true));
+        assert_eq!(
+            refill(0, 500),
+            (1000, true),
+            "no more than that of a second"
+        );
+        // Of few lines some parts have none, and all parts together all.
+        with(7);
+        let parts: Vec<_> = (0..50).map(|n| refill(20 * n, 20 * (n + 1)).0).collect();
+        assert_eq!((parts[0], parts[10], parts[49]), (0, 1, 7));
+        with(0);
+        assert_eq!(refill(0, 1000), (0, true));
     }
 
     #[test]
