@@ -375,7 +375,13 @@ fn unsent_count(options: &Options, sums: &Sums, measured_s: f64, sent_count: u64
     }
     let schedule = Schedule::new(rate_per_s);
     let first = (options.warm_up.as_nanos() as u64).div_ceil(schedule.interval_ns());
-    let until_ns = options.warm_up.as_nanos() as u64 + (measured_s * 1e9) as u64;
+    // A thread that was held up ends later than it should, and what is due by then is not to be sent.
+    let counted = Duration::from_secs_f64(measured_s.max(0.0));
+    let counted = match options.line_count {
+        Some(_) => counted,
+        None => counted.min(options.duration),
+    };
+    let until_ns = (options.warm_up + counted).as_nanos() as u64;
     // The last burst may have been due when it was over.
     let last = schedule.burst_at(until_ns.saturating_sub(1));
     let due_count = schedule
